@@ -1,0 +1,1 @@
+"""The vocabulary of the house as types and protocols. NumPy only."""
