@@ -1,0 +1,147 @@
+"""How numbers and decisions are said, once for pages, figures and terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loopwright.report.rounds import Decision, GateReport, RoundReport, SuccessRate
+from loopwright.report.run import RunReport
+
+DASH = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+DECISION_WORDS: Mapping[Decision, str] = {
+    "genesis": "first champion",
+    "promote": "promoted",
+    "refuse": "refused",
+    "blocked": "blocked",
+    "rollback": "rolled back",
+    "open": "in progress",
+}
+
+KIND_WORDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("demonstration", "demonstrations"),
+    "play": ("play episode", "play episodes"),
+    "video": ("action-free video", "action-free videos"),
+    "attempt": ("own attempt", "own attempts"),
+}
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Return ``"1 round"`` or ``"3 rounds"``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def rate(success: SuccessRate | None) -> str:
+    """Return ``"0.98"``, or a dash when nothing was measured."""
+    return f"{success.rate:.2f}" if success else DASH
+
+
+def interval(success: SuccessRate) -> str:
+    """Return ``"0.89–1.00"``."""
+    return f"{success.low:.2f}{DASH}{success.high:.2f}"
+
+
+def measured(success: SuccessRate) -> str:
+    """Return ``"49 of 50, 95 % interval 0.89–1.00"``."""
+    return (
+        f"{success.successes} of {success.trials}, "
+        f"{success.confidence:.0%} interval {interval(success)}"
+    )
+
+
+def short(digest: str | None) -> str:
+    """Return the eight digits by which people tell digests apart."""
+    return digest[:8] if digest else DASH
+
+
+def seconds(cpu_s: float) -> str:
+    """Return a duration with as many digits as matter: ``"0.4 s"``, ``"73 s"``, ``"12.5 min"``."""
+    if cpu_s < 10:
+        return f"{cpu_s:.1f} s"
+    if cpu_s < 120:
+        return f"{cpu_s:.0f} s"
+    if cpu_s < 2 * 3600:
+        return f"{cpu_s / 60:.1f} min"
+    return f"{cpu_s / 3600:.1f} h"
+
+
+def evidence(value: float) -> str:
+    """Return an e-value as people read it: ``"0.31"``, ``"4.2"``, ``"85"``, ``"1.2 × 10⁶"``."""
+    if value >= 1e5:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        power = str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{mantissa} {TIMES} 10{power}"
+    if value >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.2g}"
+
+
+def added(counts: Mapping[str, int]) -> str:
+    """Return ``"5 demonstrations, 80 action-free videos"``; empty when nothing came."""
+    words = []
+    for kind, number in counts.items():
+        if number:
+            one, many = KIND_WORDS.get(kind, (f"{kind} episode", f"{kind} episodes"))
+            words.append(count(number, one, many))
+    return ", ".join(words)
+
+
+def gate_counts(gate: GateReport) -> str:
+    """Return ``"22 wins, 1 loss, 7 ties"``."""
+    words = [
+        count(gate.wins, "win"),
+        count(gate.losses, "loss", "losses"),
+        count(gate.ties, "tie"),
+    ]
+    if gate.missing:
+        words.append(f"{gate.missing} missing")
+    return ", ".join(words)
+
+
+def gate_evidence(gate: GateReport) -> str:
+    """Return what the evidence of a gate amounts to, in one sentence."""
+    needed = f"{evidence(gate.threshold)} needed"
+    if not gate.evidence:
+        return f"No pair was finished ({needed})."
+    peak = max(gate.evidence)
+    after = f"after {count(len(gate.evidence), 'pair')}"
+    if gate.evidence[-1] >= gate.threshold:
+        return f"Evidence {evidence(gate.evidence[-1])} {after} ({needed})."
+    return f"Evidence {evidence(gate.evidence[-1])} {after}, {evidence(peak)} at best ({needed})."
+
+
+def verdict(report: RunReport) -> str:
+    """Return the result of a run in one sentence."""
+    return report.verdict or _composed_verdict(report)
+
+
+def _composed_verdict(report: RunReport) -> str:
+    if not report.rounds:
+        return "No round has finished yet."
+    promoted = [r.index for r in report.rounds if r.decision == "promote"]
+    refused = [r for r in report.rounds if r.decision == "refuse"]
+    blocked = [r for r in report.rounds if r.decision == "blocked"]
+    clauses = [_promotions(promoted)]
+    if refused:
+        planted = sum(r.planted for r in refused)
+        clauses.append(f"{count(len(refused), 'challenger')} refused" + _planted(planted, refused))
+    if blocked:
+        clauses.append(f"{count(len(blocked), 'gate')} blocked by missing trials")
+    sentence = "; ".join(clauses) + "."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _promotions(rounds: list[int]) -> str:
+    if not rounds:
+        return "no challenger earned a promotion"
+    numbers = ", ".join(map(str, rounds[:-1])) + (" and " if rounds[1:] else "") + str(rounds[-1])
+    return f"promoted in {'rounds' if rounds[1:] else 'round'} {numbers}"
+
+
+def _planted(planted: int, refused: list[RoundReport]) -> str:
+    if not planted:
+        return ""
+    if planted == len(refused):
+        return ", planted on purpose" if planted == 1 else ", all planted on purpose"
+    return f", {planted} of them planted on purpose"
