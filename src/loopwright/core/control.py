@@ -125,6 +125,12 @@ class Recorder:
         """Start empty."""
         self.header: EpisodeHeader | None = None
         self.censored: str | None = None
+        self._steps: list[WorldStep] = []
+
+    @property
+    def num_steps(self) -> int:
+        """Steps heard of so far."""
+        return len(self._steps)
 
     def on_begin(self, header: EpisodeHeader) -> None:
         """Forget the last episode."""

@@ -6,6 +6,7 @@
     ├── UsageError                 what the user typed or wrote must change
     │   ├── UnknownName            nothing of that name (suggests a near one)
     │   ├── MissingExtra           an optional dependency is absent (names the install command)
+    │   ├── MissingSystemLibrary   a library of the operating system is absent (names the command)
     │   └── InvalidConfig          a configuration value is impossible
     ├── ContractError              a plug-in broke its contract; fix the plug-in
     │   ├── WorldError             a world emitted a wrong shape, type, range, or NaN
@@ -73,6 +74,15 @@ class MissingExtra(UsageError):
             f'run: pip install "loopwright[{extra}]"'
         )
         self.package, self.extra = package, extra
+
+
+class MissingSystemLibrary(UsageError):
+    """A library of the operating system is not installed."""
+
+    def __init__(self, library: str, purpose: str, command: str) -> None:
+        """Name the library, what it is for, and the command that installs it."""
+        super().__init__(f"{purpose} needs {library}, which is not installed; run: {command}")
+        self.library, self.command = library, command
 
 
 class InvalidConfig(UsageError):

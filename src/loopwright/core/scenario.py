@@ -15,7 +15,7 @@ from loopwright.core.policy import Policy
 
 Split = Literal["train", "gate", "sealed"]
 SPLITS: tuple[Split, ...] = ("train", "gate", "sealed")
-SPLIT_SIZE = 10_000_000
+SPLIT_SIZE = 1_000_000_000
 
 
 def split_seed(split: Split, index: int) -> int:
@@ -118,17 +118,41 @@ class Verifier(Protocol):
 class Scenario(Protocol):
     """A world with a checkable outcome."""
 
-    id: str
-    """Versioned, ``"button-press-v1"``; any change of behaviour raises the version."""
-    instruction: str
-    interface: Interface
-    evidence: tuple[str, ...]
-    """Names of the evidence columns, with units."""
-    domain: Box
-    """The operating domain: where it claims anything."""
-    max_steps: int
-    """Control steps after which an episode is over."""
-    verifier: Verifier
+    # Properties, so that frozen dataclasses and plain attributes both fit.
+    @property
+    def id(self) -> str:
+        """Versioned, ``"button-press-v1"``; any change of behaviour raises the version."""
+        ...
+
+    @property
+    def instruction(self) -> str:
+        """What to do, in words."""
+        ...
+
+    @property
+    def interface(self) -> Interface:
+        """What a policy sees and commands."""
+        ...
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Names of the evidence columns, with units."""
+        ...
+
+    @property
+    def domain(self) -> Box:
+        """The operating domain: where it claims anything."""
+        ...
+
+    @property
+    def max_steps(self) -> int:
+        """Control steps after which an episode is over."""
+        ...
+
+    @property
+    def verifier(self) -> Verifier:
+        """Judges an episode from its evidence."""
+        ...
 
     def start(self, seed: int) -> Mapping[str, float]:
         """Return where in the domain a seed starts, without simulating."""

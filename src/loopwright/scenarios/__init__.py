@@ -1,0 +1,1 @@
+"""Worlds with checkable outcomes: one folder each, found by name or by path."""

@@ -1,0 +1,116 @@
+"""Finding a scenario by name, by entry point or by path."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from loopwright.core.digest import digest_bytes, digest_file
+from loopwright.core.errors import InvalidConfig, MissingExtra, UnknownName
+from loopwright.core.scenario import Scenario
+from loopwright.scenarios.metaworld.catalogue import TASKS
+
+ENTRY_POINT_GROUP = "loopwright.scenarios"
+_SCENARIO_MEMBERS = sorted(name for name in vars(Scenario) if not name.startswith("_"))
+_METAWORLD_PACKAGES = ("mujoco", "metaworld", "gymnasium", "packaging")
+
+
+def scenario_names() -> list[str]:
+    """Return every name that :func:`get_scenario` knows without a path, sorted."""
+    return sorted({task.id for task in TASKS} | set(_entry_points()))
+
+
+def get_scenario(ref: str) -> Scenario:
+    """Return the scenario that ``ref`` names.
+
+    Args:
+        ref: A built-in id (``"button-press-v1"``), the name of an entry point of the group
+            ``loopwright.scenarios``, or the path of a Python file that has an attribute
+            ``scenario`` (``"my/scenario.py"``; ``"my/scenario.py:other"`` for another attribute).
+
+    Raises:
+        UnknownName: Nothing has that name; near misses are suggested.
+        MissingExtra: The scenario needs a package that is not installed.
+        InvalidConfig: The file cannot be imported, or holds no scenario.
+    """
+    if _is_path(ref):
+        return _from_path(ref)
+    for task in TASKS:
+        if task.id == ref:
+            _require_metaworld(ref)
+            from loopwright.scenarios.metaworld.scenario import MetaWorldScenario
+
+            return MetaWorldScenario(task=task)
+    points = _entry_points()
+    if ref not in points:
+        raise UnknownName("scenario", ref, scenario_names())
+    return _checked(points[ref].load(), ref)
+
+
+def scenario_source_digest(ref: str) -> str | None:
+    """Return the digest of the file behind ``ref``, or None when it is no path.
+
+    A scenario from a file changes when the file does, so this becomes part of the key of every
+    stage that uses it. Built-in scenarios are covered by the digest of the code.
+
+    Raises:
+        InvalidConfig: There is no such file.
+    """
+    return digest_file(_split_path(ref)[0]) if _is_path(ref) else None
+
+
+def _is_path(ref: str) -> bool:
+    return "/" in ref or "\\" in ref or ref.partition(":")[0].endswith(".py")
+
+
+def _split_path(ref: str) -> tuple[Path, str]:
+    text, separator, attribute = ref.rpartition(":")
+    # A lone colon may belong to a drive letter; an attribute is always an identifier.
+    if not separator or not attribute.isidentifier():
+        text, attribute = ref, "scenario"
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise InvalidConfig(f"scenario file {path} does not exist (looked in {Path.cwd()})")
+    return path.resolve(), attribute
+
+
+def _from_path(ref: str) -> Scenario:
+    path, attribute = _split_path(ref)
+    # The name carries the digest, so an edited file is a new module and nothing stale is found.
+    name = f"loopwright_scenario_{digest_bytes(str(path).encode() + path.read_bytes())[:16]}"
+    module = sys.modules.get(name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise InvalidConfig(f"scenario file {path} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise InvalidConfig(
+                f"scenario file {path} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+    if not hasattr(module, attribute):
+        raise InvalidConfig(f"scenario file {path} has no attribute {attribute!r}")
+    return _checked(getattr(module, attribute), ref)
+
+
+def _checked(found: object, ref: str) -> Scenario:
+    if not isinstance(found, Scenario):
+        lacking = [name for name in _SCENARIO_MEMBERS if not hasattr(found, name)]
+        raise InvalidConfig(f"{ref} is a {type(found).__name__}, no scenario; it lacks {lacking}")
+    return found
+
+
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _require_metaworld(ref: str) -> None:
+    for package in _METAWORLD_PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, "metaworld", f"scenario {ref}")
