@@ -1,0 +1,1 @@
+"""Foreign policies as candidates: a Python function, a LeRobot policy folder."""
