@@ -1,0 +1,1 @@
+"""What is kept: ledger, objects, episodes, snapshots, in one workspace folder."""

@@ -1,0 +1,201 @@
+"""The SQLite file under the ledger: schema, transactions, and errors in our own words."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from loopwright.core.errors import (
+    DamagedData,
+    LoopwrightError,
+    StorageError,
+    WorkspaceBusy,
+    WorkspaceError,
+)
+from loopwright.store.crashpoints import reach
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x4C4F4F50  # "LOOP", so that file(1) and we can tell it from other databases
+_BUSY_WAIT_S = 60.0
+
+_SCHEMA = (
+    """CREATE TABLE attempts (
+        key TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL, spec TEXT NOT NULL,
+        owner TEXT NOT NULL, host TEXT NOT NULL, boot_id TEXT NOT NULL,
+        pid INTEGER NOT NULL, pid_started TEXT NOT NULL,
+        child_pid INTEGER, child_started TEXT,
+        began_at REAL NOT NULL, ended_at REAL,
+        outcome TEXT CHECK (outcome IN ('committed', 'failed')), message TEXT,
+        PRIMARY KEY (key, epoch)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX attempts_open ON attempts (host, boot_id) WHERE ended_at IS NULL",
+    """CREATE TABLE receipts (
+        key TEXT PRIMARY KEY, result_digest TEXT NOT NULL, epoch INTEGER NOT NULL,
+        receipt TEXT NOT NULL, committed_at REAL NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE episodes (
+        id TEXT PRIMARY KEY, digest TEXT NOT NULL, kind TEXT NOT NULL, scenario TEXT NOT NULL,
+        seed INTEGER NOT NULL, start TEXT NOT NULL, candidate TEXT, num_steps INTEGER NOT NULL,
+        censored TEXT, added_at REAL NOT NULL) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX episodes_by_cause ON episodes (scenario, kind, candidate)",
+    """CREATE TABLE verdicts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, episode TEXT NOT NULL,
+        rank INTEGER NOT NULL, verdict TEXT NOT NULL, added_at REAL NOT NULL) STRICT""",
+    "CREATE INDEX verdicts_of_episode ON verdicts (episode, rank, number)",
+    """CREATE TABLE seed_uses (
+        split TEXT NOT NULL, scenario TEXT NOT NULL, seed INTEGER NOT NULL,
+        purpose TEXT NOT NULL, used_at REAL NOT NULL,
+        PRIMARY KEY (split, scenario, seed, purpose)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+        recipe TEXT NOT NULL, config TEXT NOT NULL, began_at REAL NOT NULL) STRICT""",
+    """CREATE TABLE rounds (
+        run TEXT NOT NULL REFERENCES runs (id), number INTEGER NOT NULL,
+        record TEXT NOT NULL, recorded_at REAL NOT NULL,
+        PRIMARY KEY (run, number)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE decisions (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, alias TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('genesis', 'promotion', 'rollback', 'refusal')),
+        candidate TEXT NOT NULL, champion_before TEXT, gate_report TEXT, reason TEXT NOT NULL,
+        decided_at REAL NOT NULL) STRICT""",
+    "CREATE INDEX decisions_of_alias ON decisions (alias, number)",
+    """CREATE TABLE events (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL,
+        name TEXT NOT NULL, data TEXT NOT NULL) STRICT""",
+)
+
+
+class Database:
+    """One connection; readers see whole transactions, writers queue."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file at ``path``; see :class:`loopwright.store.ledger.Ledger`."""
+        if sqlite3.sqlite_version_info < (3, 37):
+            raise WorkspaceError(
+                f"the ledger needs SQLite 3.37 or newer, this Python has {sqlite3.sqlite_version}"
+            )
+        self.path = path
+        self._lock = threading.RLock()
+        with self._own_errors():
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """Run the block as one durable transaction; an error in it undoes all of it."""
+        with self._lock, self._own_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                reach("ledger.before_commit")
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise
+        reach("ledger.after_commit")
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:
+        """Return every row that a query finds."""
+        with self._lock, self._own_errors():
+            return self._connection.execute(query, values).fetchall()
+
+    def _prepare(self) -> None:
+        self._refuse_foreign()
+        if self._pragma("journal_mode") != "wal":
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        if self._pragma("user_version") == SCHEMA_VERSION:
+            return
+        with self.change() as connection:
+            if self._pragma("user_version") == SCHEMA_VERSION:
+                return  # another process was faster
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _refuse_foreign(self) -> None:
+        version, application = self._pragma("user_version"), self._pragma("application_id")
+        if application == _APPLICATION_ID:
+            if version > SCHEMA_VERSION:
+                raise WorkspaceError(
+                    f"{self.path} has ledger version {version}, this Loopwright reads up to "
+                    f"{SCHEMA_VERSION}; upgrade Loopwright"
+                )
+        elif version or self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise WorkspaceError(
+                f"{self.path} is a database, but no ledger of Loopwright; choose another workspace"
+            )
+
+    def _pragma(self, name: str) -> Any:
+        return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            translated = self._translate(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def _translate(self, error: sqlite3.Error) -> LoopwrightError | None:
+        # The low byte is the primary result code; None stands for an error of our own making.
+        code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+        if code in _REFUSED:
+            return StorageError(
+                f"could not write {self.path}: {error}; free space or make it writable, "
+                "and run the command again. What was committed before is untouched."
+            )
+        if code in _DAMAGED:
+            return DamagedData(
+                f"{self.path} is damaged: {error}; restore it from a backup. "
+                "Objects and episodes beside it are not affected."
+            )
+        if code in _BUSY:
+            return WorkspaceBusy(
+                f"{self.path} was locked by another process for {_BUSY_WAIT_S:.0f} s; "
+                "wait for it or stop it"
+            )
+        return None
+
+
+_REFUSED = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class Table:
+    """A part of the ledger: methods over one shared database."""
+
+    def __init__(self, database: Database) -> None:
+        """Use ``database``."""
+        self._database = database
+
+
+def now_s() -> float:
+    """Return the wall clock, in seconds since 1970: for people, never for decisions."""
+    return time.time()

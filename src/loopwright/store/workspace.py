@@ -1,0 +1,224 @@
+"""The workspace: one folder that holds everything a loop needs to resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from loopwright.core.errors import DamagedData, WorkspaceBusy, WorkspaceError
+from loopwright.store.durable import make_folder, storing, try_lock, write_text_file
+from loopwright.store.ledger import Ledger
+from loopwright.store.objects import Objects
+
+SCHEMA_VERSION = 1
+MARKER = "workspace.toml"
+_LEDGER = "ledger.db"
+_LOCK = "workspace.lock"
+_FOLDERS = (
+    "objects",
+    "episodes",
+    "staging",
+    "snapshots",
+    "views",
+    "reports",
+    "deployments",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovery:
+    """What was put right after a crash. Names are those of files and folders."""
+
+    removed: tuple[str, ...] = ()
+    """Half-written objects and recordings without a single step."""
+    salvaged: tuple[str, ...] = ()
+    """Episodes made of what a dead recorder had left; whole, or marked as censored."""
+    reindexed: tuple[str, ...] = ()
+    """Committed episodes that the ledger had not heard of."""
+    quarantined: tuple[str, ...] = ()
+    """What could not be read, each kept in a folder with its reason."""
+
+    def __bool__(self) -> bool:
+        """Tell whether there was anything to do."""
+        return bool(self.removed or self.salvaged or self.reindexed or self.quarantined)
+
+
+class Workspace:
+    """An open workspace. Made by :meth:`create` or :meth:`open`, never directly.
+
+    Attributes:
+        root: The folder.
+        objects: Immutable bytes by digest.
+        ledger: What was done, decided and recorded.
+        recovery: What an exclusive opening had to put right.
+    """
+
+    def __init__(self, root: Path, ledger: Ledger, lock: int | None) -> None:
+        """Hold the open parts; ``lock`` is the descriptor of the lock file, if it is held."""
+        self.root = root
+        self.objects = Objects(root / "objects")
+        self.ledger = ledger
+        self.recovery = Recovery()
+        self._lock = lock
+
+    @classmethod
+    def create(cls, folder: Path, *, exclusive: bool = False) -> Workspace:
+        """Make ``folder`` a workspace, unless it is one already, and open it.
+
+        Raises:
+            WorkspaceError: The folder holds other things.
+            StorageError: The operating system refused.
+        """
+        root = Path(folder).resolve()
+        if not (root / MARKER).exists():
+            _lay_out(root)
+        return cls.open(root, exclusive=exclusive)
+
+    @classmethod
+    def open(cls, folder: Path, *, exclusive: bool = False) -> Workspace:
+        """Open a workspace.
+
+        Args:
+            folder: Where it is.
+            exclusive: Take its lock (a command that turns the loop) and put right what a crash
+                left behind. Commands that only look, and the processes of stages, do without.
+
+        Raises:
+            WorkspaceError: It is no workspace, or one of a newer version.
+            WorkspaceBusy: Another command holds its lock.
+            DamagedData: The ledger is missing or damaged.
+        """
+        root = Path(folder).resolve()
+        _check_version(root)
+        lock = _take_lock(root) if exclusive else None
+        try:
+            if not (root / _LEDGER).exists():
+                raise DamagedData(
+                    f"{root / _LEDGER} is missing; restore it from a backup, or begin a new "
+                    "workspace. Objects and episodes in this one are not affected."
+                )
+            workspace = cls(root, Ledger(root / _LEDGER), lock)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+        if exclusive:
+            workspace.recover()
+        return workspace
+
+    def __enter__(self) -> Workspace:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def episodes_folder(self) -> Path:
+        """Committed episodes, a folder each."""
+        return self.root / "episodes"
+
+    @property
+    def staging_folder(self) -> Path:
+        """Recordings under way."""
+        return self.root / "staging"
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Snapshots, a JSON file each."""
+        return self.root / "snapshots"
+
+    def recover(self) -> Recovery:
+        """Put right what a crash left behind; what a living process works on is let be.
+
+        Called by an exclusive opening. To be called again by whoever has ended orphans
+        (:meth:`Ledger.live_children`) since then.
+        """
+        removed = self.objects.sweep()
+        self.recovery = Recovery(removed=tuple(removed))
+        if self.recovery:
+            self.ledger.add_event("recovered", removed=removed)
+        return self.recovery
+
+    def close(self) -> None:
+        """Close the ledger and let the lock go; idempotent."""
+        self.ledger.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _lay_out(root: Path) -> None:
+    known = {*_FOLDERS, _LOCK}
+    with storing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        strange = sorted(
+            path.name
+            for path in root.iterdir()
+            if path.name not in known and not path.name.startswith((_LEDGER, f".{MARKER}"))
+        )
+        if strange:
+            raise WorkspaceError(
+                f"{root} is not empty (it holds {', '.join(strange[:3])}); "
+                "choose an empty or new folder for a workspace"
+            )
+        for name in _FOLDERS:
+            make_folder(root / name)
+    Objects(root / "objects")
+    Ledger(root / _LEDGER).close()
+    # Written last: a folder with this file is a whole workspace.
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_text_file(root / MARKER, f'schema_version = {SCHEMA_VERSION}\ncreated_at = "{created}"\n')
+
+
+def _check_version(root: Path) -> None:
+    marker = root / MARKER
+    try:
+        version = tomllib.loads(marker.read_text(encoding="utf-8"))["schema_version"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise WorkspaceError(
+            f"{root} is no workspace (it has no {MARKER}); 'loopwright run RECIPE' makes one"
+        ) from None
+    except (ValueError, KeyError) as error:
+        raise WorkspaceError(
+            f"{marker} cannot be read ({error}); it should say schema_version = {SCHEMA_VERSION}"
+        ) from error
+    if version != SCHEMA_VERSION:
+        raise WorkspaceError(
+            f"{root} is a workspace of version {version!r}, this Loopwright reads version "
+            f"{SCHEMA_VERSION}; upgrade Loopwright, or choose another workspace"
+        )
+
+
+def _take_lock(root: Path) -> int:
+    """Return the descriptor that holds the lock; the kernel lets go when the process ends."""
+    path = root / _LOCK
+    with storing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if try_lock(descriptor):
+            holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+            return descriptor
+        text = os.pread(descriptor, 1000, 0)
+        os.close(descriptor)
+    raise WorkspaceBusy(f"{root} is in use by {_holder(text)}; wait for it or stop it (Ctrl-C)")
+
+
+def _holder(text: bytes) -> str:
+    try:
+        holder = json.loads(text)
+        return f"process {holder['pid']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # it has the lock but has not signed yet
+        return "another process"
