@@ -293,6 +293,11 @@ def test_a_gate_is_not_prolonged_after_the_fact() -> None:
         judge(GateConfig(max_pairs=10), 1, trials_of([TIE] * 11))
 
 
+def test_gates_are_counted_from_one() -> None:
+    with pytest.raises(InvalidConfig, match="counted from 1"):
+        judge(GateConfig(), 0, [])
+
+
 def test_a_word_that_is_no_outcome_is_refused() -> None:
     with pytest.raises(ContractError, match="outcome 'succeeded'"):
         PairedTrial(seed=1, champion="succeeded", challenger="failure")  # type: ignore[arg-type]

@@ -281,11 +281,12 @@ def judge(
         ContractError: A seed occurs twice, or trials do not follow the plan.
         InvalidConfig: There are more trials than ``max_pairs``, or ``round_index`` is below 1.
     """
-    log_threshold = -math.log(spend_alpha(config.alpha, round_index))
+    if round_index < 1:
+        raise InvalidConfig(f"round_index {round_index}; the gates of a loop are counted from 1")
     _check_plan(config, trials, planned_seeds)
     decision, reason, seen = "continue", "no look has been due yet", 0
     for seen in config.looks(len(trials)):
-        decision, reason = _look(config, Tally.of(trials[:seen]), log_threshold)
+        decision, reason = look(config, round_index, Tally.of(trials[:seen]))
         if decision != "continue":
             break
     judged = trials[:seen]
@@ -302,8 +303,12 @@ def judge(
     )
 
 
-def _look(config: GateConfig, tally: Tally, log_threshold: float) -> tuple[Decision, str]:
-    """Decide after one look; the order of the rules is part of the plan."""
+def look(config: GateConfig, round_index: int, tally: Tally) -> tuple[Decision, str]:
+    """Return what one look at the counts decides, and why, in one sentence.
+
+    The order of the rules is part of the plan. :func:`judge` looks when a look is due.
+    """
+    log_threshold = -math.log(spend_alpha(config.alpha, round_index))
     remaining = config.max_pairs - tally.pairs
     score = f"{tally.wins} won, {tally.losses} lost in {tally.pairs} pairs"
     proof = f"evidence {_amount(tally.log_evidence)} of the {math.exp(log_threshold):,.0f} needed"
