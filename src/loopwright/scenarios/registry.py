@@ -11,6 +11,7 @@ from loopwright.core.digest import digest_bytes, digest_file
 from loopwright.core.errors import InvalidConfig, MissingExtra, UnknownName
 from loopwright.core.scenario import Scenario
 from loopwright.scenarios.metaworld.catalogue import TASKS
+from loopwright.scenarios.point.scenario import PointReach
 
 ENTRY_POINT_GROUP = "loopwright.scenarios"
 _SCENARIO_MEMBERS = sorted(name for name in vars(Scenario) if not name.startswith("_"))
@@ -19,7 +20,7 @@ _METAWORLD_PACKAGES = ("mujoco", "metaworld", "gymnasium", "packaging")
 
 def scenario_names() -> list[str]:
     """Return every name that :func:`get_scenario` knows without a path, sorted."""
-    return sorted({task.id for task in TASKS} | set(_entry_points()))
+    return sorted({task.id for task in TASKS} | set(_entry_points()) | {PointReach.id})
 
 
 def get_scenario(ref: str) -> Scenario:
@@ -37,6 +38,8 @@ def get_scenario(ref: str) -> Scenario:
     """
     if _is_path(ref):
         return _from_path(ref)
+    if ref == PointReach.id:
+        return PointReach()
     for task in TASKS:
         if task.id == ref:
             _require_metaworld(ref)

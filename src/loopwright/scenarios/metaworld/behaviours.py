@@ -16,6 +16,11 @@ EXPERT_NOISE = 0.1
 the ideal path, so that a clone has seen how to come back to it."""
 
 
+PLAY_LOW_M = (-0.3, 0.45, 0.02)
+PLAY_HIGH_M = (0.3, 0.85, 0.32)
+"""Corners of the box over the table in which play wanders, around every object of the tasks."""
+
+
 class Expert:
     """Meta-World's scripted policy, with noise. Reads the simulator's state from its world."""
 
@@ -45,24 +50,32 @@ class Expert:
 
 
 class Play:
-    """Smooth random motion of arm and gripper that stays within the workspace."""
+    """Undirected motion: the arm wanders between random places, the gripper opens and closes.
 
-    name = "smooth-play/1"
+    Reads nothing but the observation. It goes where the tasks are, yet knows none of them.
+    """
 
-    def __init__(self, world: MetaWorldWorld) -> None:
-        """Act in ``world``; only the reach of its arm is read."""
-        self._low, self._high = world.reach_m
+    name = "play/1"
+
+    def __init__(self) -> None:
+        """Start without a seed; call :meth:`reset` first."""
         self._motion = SmoothNoise(4)
+        self.reset(0)
 
     def reset(self, seed: int) -> None:
         """Begin a new episode."""
-        self._motion.reset(generator(seed, "play"))
+        self._random = generator(seed, "play")
+        self._motion.reset(self._random)
+        self._steps_left = 0
 
     def act(self, observation: Observation) -> np.ndarray:
         """Return one action, float32 ``(1, 4)``."""
+        if self._steps_left == 0:
+            self._place_m = self._random.uniform(PLAY_LOW_M, PLAY_HIGH_M)
+            self._gain_per_m = self._random.uniform(4.0, 25.0)
+            self._steps_left = int(self._random.integers(8, 24))
+        self._steps_left -= 1
         action = self._motion.draw()
-        place = observation.proprio[:3]
-        # Pushing on against the edge of the workspace shows commands without motion.
-        action[:3] = np.where(place <= self._low, np.abs(action[:3]), action[:3])
-        action[:3] = np.where(place >= self._high, -np.abs(action[:3]), action[:3])
-        return action.astype(np.float32)[None]
+        towards = self._gain_per_m * (self._place_m - observation.proprio[:3])
+        action[:3] = 0.5 * action[:3] + np.clip(towards, -1.0, 1.0)
+        return np.clip(action, -1.0, 1.0).astype(np.float32)[None]

@@ -18,7 +18,8 @@ Body = Literal["robot", "recoloured", "hand"]
 BODIES: tuple[str, ...] = get_args(Body)
 
 _SKIN_RGB = (0.87, 0.67, 0.55)
-_ARM_ROOT = "base"
+_ROBOT_ROOT = "base"
+_ARM_ROOT = "right_arm_base_link"
 _HAND_ROOT = "right_hand"
 
 
@@ -33,17 +34,17 @@ def dress(model: mujoco.MjModel, body: str) -> None:
     check_body(body)
     if body == "robot":
         return
-    arm = _subtree(model, _ARM_ROOT)
-    hand = _subtree(model, _HAND_ROOT)
+    robot = _subtree(model, _ROBOT_ROOT)
+    skin = _subtree(model, _HAND_ROOT if body == "hand" else _ARM_ROOT)
     for geom in range(model.ngeom):
         owner = int(model.geom_bodyid[geom])
-        if owner in hand or (owner in arm and body == "recoloured"):
+        if owner in skin:
             _paint(model, geom)
-        elif owner in arm:
+        elif owner in robot and body == "hand":
             model.geom_matid[geom] = -1
             model.geom_rgba[geom, 3] = 0.0
     for site in range(model.nsite):
-        if int(model.site_bodyid[site]) in arm:
+        if int(model.site_bodyid[site]) in robot:
             model.site_rgba[site, 3] = 0.0
 
 

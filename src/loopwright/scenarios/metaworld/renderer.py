@@ -54,7 +54,7 @@ class FastRenderer:
         self._option = mujoco.MjvOption()
         self._perturbation = mujoco.MjvPerturb()
         self._scene = mujoco.MjvScene(self._drawn, maxgeom=model.ngeom + model.nsite + 64)
-        for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
+        for flag in ("SHADOW", "REFLECTION", "FOG", "HAZE"):
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
         self._viewport = mujoco.MjrRect(0, 0, image_px, image_px)
         self._pixels = np.empty((image_px, image_px, 3), np.uint8)

@@ -10,9 +10,10 @@ from loopwright.core.errors import InvalidConfig, UnknownName
 from loopwright.core.interface import Interface
 from loopwright.core.policy import Policy
 from loopwright.core.scenario import Box, World
+from loopwright.scenarios.judgement import EvidenceVerifier
 from loopwright.scenarios.metaworld.bodies import check_body
 from loopwright.scenarios.metaworld.task import MetaWorldTask
-from loopwright.scenarios.metaworld.verifier import EVIDENCE, DistanceVerifier
+from loopwright.scenarios.metaworld.verifier import EVIDENCE, distance_verifier
 from loopwright.scenarios.metaworld.world import MetaWorldWorld, interface_for
 
 MAX_STEPS = 150
@@ -57,9 +58,9 @@ class MetaWorldScenario:
         return self.task.domain
 
     @property
-    def verifier(self) -> DistanceVerifier:
+    def verifier(self) -> EvidenceVerifier:
         """Success by the published distance."""
-        return DistanceVerifier(success_within_m=self.task.success_within_m)
+        return distance_verifier(self.task.success_within_m)
 
     def start(self, seed: int) -> Mapping[str, float]:
         """Return where in the domain a seed starts, without simulating."""
@@ -89,7 +90,7 @@ class MetaWorldScenario:
                 f"{self.id} acts in worlds that it made itself, not in a {type(world).__name__}"
             )
         if kind == "play":
-            return Play(world)
+            return Play()
         if kind in ("demo", "video"):
             return Expert(world)
         raise UnknownName("source kind", kind, ("demo", "play", "video"))

@@ -74,6 +74,7 @@ class MetaWorldWorld:
         self._privileged: np.ndarray | None = None
         self._steps = 0
         self._steps_done = 0
+        self._closed = False
 
     @property
     def privileged_state(self) -> np.ndarray:
@@ -85,13 +86,10 @@ class MetaWorldWorld:
             raise WorldError("the world has no state yet; call reset(seed) first")
         return self._privileged
 
-    @property
-    def reach_m(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest place of the gripper, two float64 ``(3,)``."""
-        return self._simulation.mocap_low, self._simulation.mocap_high
-
     def reset(self, seed: int) -> Observation:
         """Start over; the seed alone fixes the start."""
+        if self._closed:
+            raise WorldError(f"{self.task.id}: reset after close; make a new world")
         self._simulation._last_rand_vec = self.task.start_vector(seed)
         self._privileged, _ = self._simulation.reset()
         self._steps = self._steps_done = 0
@@ -121,9 +119,10 @@ class MetaWorldWorld:
         )
 
     def close(self) -> None:
-        """Release the renderer; idempotent."""
+        """Release the OpenGL context; idempotent. The world is of no use afterwards."""
         self._renderer.close()
         self._privileged = None
+        self._closed = True
 
     def _checked(self, action: np.ndarray) -> np.ndarray:
         if self._privileged is None:
