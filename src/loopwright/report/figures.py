@@ -82,7 +82,8 @@ def success_by_labels(rounds: Sequence[RoundReport]) -> str | None:
         axes = figure.add_subplot()
         _success_axis(axes)
         spent = [p[0] for p in points]
-        axes.plot(spent, [p[1].rate for p in points], color=svg.ink("good"), zorder=2)
+        rates = [p[1].rate for p in points]
+        axes.plot(spent, rates, color=svg.ink("soft"), linewidth=1.0, dashes=(3, 3), zorder=1)
         for demos, success, _ in points:
             _Mark(shape="o", role="good").draw(axes, demos, success)
         for demos, height, words in _grouped(points):
@@ -117,7 +118,8 @@ def gate_evidence(gate: GateReport, round_index: int) -> str | None:
     pairs = np.arange(len(values))
     crossed = gate.evidence[-1] >= gate.threshold
     role = "good" if crossed else "bad"
-    with svg.drawing(height_in=2.5) as figure:
+    # Small, so that three stand in a row; a loop has many gates.
+    with svg.drawing(width_in=3.9, height_in=2.3) as figure:
         axes = figure.add_subplot()
         axes.set_yscale("log")
         axes.axhline(1.0, color=svg.ink("line"), linewidth=1.0, zorder=1)
@@ -140,7 +142,7 @@ def gate_evidence(gate: GateReport, round_index: int) -> str | None:
             ha="right",
             fontsize=9.5,
         )
-        axes.set_xlabel("pairs of trials on the same seeds")
+        axes.set_xlabel("pairs of trials")
         axes.set_ylabel("evidence (e-value)")
         _plain_decades(axes)
         return svg.to_svg(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
 from loopwright.core.episode import Outcome
 from loopwright.report import figures, wording
 from loopwright.report.film import encode_png
@@ -25,7 +27,7 @@ _DECISION_BADGES: dict[Decision, tuple[str, str]] = {
     "rollback": ("quiet", "↩"),
     "open": ("quiet", "…"),
 }
-_GATES_SHOWN = 4
+_GATES_SHOWN = 6
 """More gate figures than this are folded away."""
 
 
@@ -74,7 +76,11 @@ def _standing_bars(first: Standing, last: Standing) -> Html:
         element(
             "div",
             element("dt", label),
-            element("dd", _bar(s.success), element("span", wording.measured(s.success))),
+            element(
+                "dd",
+                _bar(s.success, "now" if s is last else "then"),
+                element("span", wording.measured(s.success)),
+            ),
         )
         for label, s in rows
     ]
@@ -82,14 +88,14 @@ def _standing_bars(first: Standing, last: Standing) -> Html:
     return join(element("dl", *bars, class_="bars"), element("p", source, class_="small"))
 
 
-def _bar(success: SuccessRate) -> Html:
+def _bar(success: SuccessRate, tone: str) -> Html:
     """A line from 0 to 1 with the interval as a band and the rate as a dot."""
     band = f"left:{success.low:.1%};width:{success.high - success.low:.1%}"
     return element(
         "span",
         element("i", class_="band", style=band),
         element("i", class_="dot", style=f"left:{success.rate:.1%}"),
-        class_="bar",
+        class_=f"bar {tone}",
         aria_hidden="true",
     )
 
@@ -127,7 +133,8 @@ def films(run: RunReport) -> Html | None:
     """Before and after, side by side on the same seeds."""
     if not run.films:
         return None
-    pairs = element("div", *map(_film_pair, run.films), class_="films")
+    columns = "grid three" if len(run.films) % 3 == 0 else "grid"
+    pairs = element("div", *map(_film_pair, run.films), class_=columns)
     lead = "The same starts, acted by the first champion and by the champion now."
     return _section("films", "Before and after", lead, pairs)
 
@@ -182,7 +189,7 @@ def success(run: RunReport) -> Html | None:
             "Where in the operating domain the policy succeeds.",
         ),
     ]
-    body = join(_grid(drawn), _sealed(run))
+    body = _grid([*drawn, _sealed(run)])
     return _section("success", "Success, round by round", None, body) if body else None
 
 
@@ -190,19 +197,18 @@ def _sealed(run: RunReport) -> Html | None:
     if not run.sealed:
         return None
     rows = [
-        (
-            s.label,
-            element("code", wording.short(s.candidate)),
-            wording.rate(s.success),
-            wording.measured(s.success),
-            str(s.uses),
-        )
+        (s.label, wording.rate(s.success), wording.measured(s.success), str(s.uses))
         for s in run.sealed
     ]
-    return join(
+    return element(
+        "div",
         element("h3", "On sealed seeds"),
-        element("p", "No decision ever looked at these starts; every use of them is counted."),
-        _table(("Policy", "Candidate", "Success", "Measured", "Uses of these seeds"), rows),
+        element(
+            "p",
+            "No decision ever looked at these starts, and every use of them is counted.",
+            class_="lead",
+        ),
+        _table(("Policy", "Success", "Measured", "Uses"), rows, "numbers"),
     )
 
 
@@ -243,7 +249,7 @@ def _gate_rule(run: RunReport) -> str:
         return rule
     return (
         f"{rule} Over all rounds together a worthless challenger gets through with a probability "
-        f"of at most {run.budget.alpha:.0%}; {run.alpha_spent:.2%} of that is spent."
+        f"of at most {run.budget.alpha:g}, of which {run.alpha_spent:.2g} is spent."
     )
 
 
@@ -270,7 +276,11 @@ def _evidence_cell(gate: GateReport | None) -> Html:
         return join(wording.DASH)
     reached = wording.evidence(gate.evidence[-1]) if gate.evidence else wording.DASH
     needed = f"{wording.evidence(gate.threshold)} needed"
-    return join(element("span", reached, class_="number"), _aside(needed))
+    return join(
+        element("span", reached, class_="number"),
+        _aside(needed),
+        _aside(f"alpha {gate.alpha:.2g}"),
+    )
 
 
 def _checks(turn: RoundReport) -> Html | None:
@@ -286,13 +296,13 @@ def _checks(turn: RoundReport) -> Html | None:
 
 def _folded(drawn: Sequence[Html]) -> Html | None:
     if len(drawn) <= _GATES_SHOWN:
-        return _grid(drawn)
+        return _grid(drawn, "grid three")
     return join(
-        _grid(drawn[:_GATES_SHOWN]),
+        _grid(drawn[:_GATES_SHOWN], "grid three"),
         element(
             "details",
-            element("summary", f"{len(drawn) - _GATES_SHOWN} more gates"),
-            _grid(drawn[_GATES_SHOWN:]),
+            element("summary", wording.count(len(drawn) - _GATES_SHOWN, "more gate")),
+            _grid(drawn[_GATES_SHOWN:], "grid three"),
         ),
     )
 
@@ -311,14 +321,22 @@ def _imagination_strip(seen: Imagination) -> Html:
     cells = [
         element(
             "div",
-            element("img", src=data_url("image/png", encode_png(real)), alt=f"real, {time}"),
-            element("img", src=data_url("image/png", encode_png(dream)), alt=f"imagined, {time}"),
+            _frame("real", real, time, named=index == 0),
+            _frame("imagined", dream, time, named=index == 0),
             element("p", time),
         )
-        for time, real, dream in zip(times, seen.real, seen.imagined, strict=True)
+        for index, (time, real, dream) in enumerate(
+            zip(times, seen.real, seen.imagined, strict=True)
+        )
     ]
+    widest = f"max-width:{8.2 * len(cells):g}rem"
     caption = element("figcaption", seen.caption) if seen.caption else None
-    return element("figure", element("div", *cells, class_="strip"), caption)
+    return element("figure", element("div", *cells, class_="strip", style=widest), caption)
+
+
+def _frame(kind: str, pixels: np.ndarray, time: str, *, named: bool) -> Html:
+    image = element("img", src=data_url("image/png", encode_png(pixels)), alt=f"{kind}, {time}")
+    return element("div", image, element("span", kind) if named else None, class_="frame")
 
 
 def learning(run: RunReport) -> Html | None:
@@ -332,12 +350,13 @@ def learning(run: RunReport) -> Html | None:
             figures.learning_curves(
                 curves, name=f"learning-{index}", title=name, unit=curves[0][1].unit
             ),
-            f"{name[:1].upper()}{name[1:]} while training.",
+            None,
         )
         for index, (name, curves) in enumerate(by_name.items())
     ]
     body = _grid(drawn)
-    return _section("learning", "Learning curves", None, body) if body else None
+    lead = "Long curves are running means, with single steps faintly behind them."
+    return _section("learning", "Learning curves", lead, body) if body else None
 
 
 def data(run: RunReport) -> Html | None:
@@ -419,12 +438,12 @@ def _standard_notes(run: RunReport) -> list[str]:
     lines = []
     ends = run.standings()
     if ends:
+        rates = " and ".join(wording.measured(e.success) for e in dict.fromkeys(ends))
         lines.append(
-            f"The headline rates are {wording.measured(ends[0].success)} and "
-            f"{wording.measured(ends[1].success)}, on {ends[1].measured_on} of {run.scenario}. "
-            "They say nothing about other scenarios, and nothing about a physical robot."
+            f"The headline: {rates}, on {ends[1].measured_on} of {run.scenario}. "
+            "It says nothing about other scenarios, and nothing about a physical robot."
         )
-        if ends[1].measured_on == "gate seeds":
+        if ends[1].measured_on == "gate seeds" and ends[0] != ends[1]:
             lines.append(
                 "A gate stops as soon as it has seen enough, which favours whoever was ahead: "
                 "the rate of a champion at its own promotion is a little flattering. The decision "
@@ -470,7 +489,7 @@ def reproduce(run: RunReport) -> Html:
         "pairs",
     )
     command = element("pre", element("code", run.command), tabindex=0) if run.command else None
-    lead = "The same command with the same code and libraries gives the same digests."
+    lead = "The same command, code and libraries on the same kind of machine give the same digests."
     return _section("reproduce", "Do it again", lead if command else None, join(command, table))
 
 
@@ -499,13 +518,14 @@ def _section(name: str, title: str, lead: str | None, body: Html | None) -> Html
     )
 
 
-def _figure(svg: str | None, caption: str) -> Html | None:
-    return element("figure", Html(svg), element("figcaption", caption)) if svg else None
+def _figure(svg: str | None, caption: str | None) -> Html | None:
+    words = element("figcaption", caption) if caption else None
+    return element("figure", Html(svg), words) if svg else None
 
 
-def _grid(items: Sequence[Html | None]) -> Html | None:
+def _grid(items: Sequence[Html | None], class_: str = "grid") -> Html | None:
     present = [item for item in items if item]
-    return element("div", *present, class_="grid") if present else None
+    return element("div", *present, class_=class_) if present else None
 
 
 def _badge(tone: str, sign: str, words: str) -> Html:

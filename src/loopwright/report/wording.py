@@ -27,6 +27,18 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+_SMALL = (
+    *("no", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+
+
+def spelled(number: int, one: str, many: str | None = None) -> str:
+    """Return ``"one round"`` or ``"three rounds"``; digits from 13 on."""
+    digits = count(number, one, many)
+    return digits if number >= len(_SMALL) else f"{_SMALL[number]} {digits.split(' ', 1)[1]}"
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return ``"1 round"`` or ``"3 rounds"``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -88,15 +100,9 @@ def added(counts: Mapping[str, int]) -> str:
 
 
 def gate_counts(gate: GateReport) -> str:
-    """Return ``"22 wins, 1 loss, 7 ties"``."""
-    words = [
-        count(gate.wins, "win"),
-        count(gate.losses, "loss", "losses"),
-        count(gate.ties, "tie"),
-    ]
-    if gate.missing:
-        words.append(f"{gate.missing} missing")
-    return ", ".join(words)
+    """Return ``"22 won, 1 lost, 7 tied"``."""
+    words = f"{gate.wins} won, {gate.losses} lost, {gate.ties} tied"
+    return f"{words}, {gate.missing} missing" if gate.missing else words
 
 
 def gate_evidence(gate: GateReport) -> str:
@@ -125,9 +131,11 @@ def _composed_verdict(report: RunReport) -> str:
     clauses = [_promotions(promoted)]
     if refused:
         planted = sum(r.planted for r in refused)
-        clauses.append(f"{count(len(refused), 'challenger')} refused" + _planted(planted, refused))
+        clauses.append(
+            f"{spelled(len(refused), 'challenger')} refused" + _planted(planted, refused)
+        )
     if blocked:
-        clauses.append(f"{count(len(blocked), 'gate')} blocked by missing trials")
+        clauses.append(f"{spelled(len(blocked), 'gate')} blocked by missing trials")
     sentence = "; ".join(clauses) + "."
     return sentence[0].upper() + sentence[1:]
 
@@ -144,4 +152,4 @@ def _planted(planted: int, refused: list[RoundReport]) -> str:
         return ""
     if planted == len(refused):
         return ", planted on purpose" if planted == 1 else ", all planted on purpose"
-    return f", {planted} of them planted on purpose"
+    return f", {spelled(planted, 'of them', 'of them')} planted on purpose"
