@@ -72,9 +72,9 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
         "from loopwright.compute.process import ProcessExecutor;"
         "from loopwright.core.stage import StageSpec;"
         f"spec = StageSpec(name='sleep', entry='{STAGES}:sleep');"
-        "show = lambda spec, pid: print(pid, flush=True);"
-        f"ProcessExecutor(on_start=show).run(spec, workspace=Path({str(tmp_path)!r}),"
-        f" scratch=Path({str(tmp_path / 'scratch')!r}), progress=lambda f, m: print('up', flush=1))"
+        f"ProcessExecutor().run(spec, workspace=Path({str(tmp_path)!r}),"
+        f" scratch=Path({str(tmp_path / 'scratch')!r}), progress=lambda f, m: print('up', flush=1),"
+        " on_start=lambda pid: print(pid, flush=True))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True

@@ -15,6 +15,7 @@ from loopwright.core.stage import (
     Site,
     StageResult,
     StageSpec,
+    StartSink,
     resolve_entry,
 )
 
@@ -46,11 +47,20 @@ class InProcessExecutor:
     """Runs stages in the caller's process: for tests, and for stages that only read."""
 
     def run(
-        self, spec: StageSpec, *, workspace: Path, scratch: Path, progress: ProgressSink
+        self,
+        spec: StageSpec,
+        *,
+        workspace: Path,
+        scratch: Path,
+        progress: ProgressSink,
+        on_start: StartSink | None = None,
     ) -> Receipt:
         """Run one stage to its end; whatever it raises passes through."""
         scratch.mkdir(parents=True, exist_ok=True)
         return execute(spec, Site(workspace=workspace, scratch=scratch, progress=progress))
+
+    def stop(self) -> None:
+        """Do nothing: a stage in this process ends with its call."""
 
 
 def _cpu_s() -> float:

@@ -12,40 +12,36 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from loopwright.compute.child import ERROR_NAME, RECEIPT_NAME
 from loopwright.core.errors import Infeasible, StageCrashed, StageFailed
-from loopwright.core.stage import ProgressSink, Receipt, Resources, StageSpec
+from loopwright.core.stage import ProgressSink, Receipt, Resources, StageSpec, StartSink
 
+LOG_NAME = "log.txt"
 _LOG_TAIL_BYTES = 2000
 
 
 class ProcessExecutor:
     """Runs each stage in a fresh child process of this machine."""
 
-    def __init__(
-        self,
-        *,
-        capacity: Resources | None = None,
-        on_start: Callable[[StageSpec, int], None] | None = None,
-    ) -> None:
-        """Set up the executor.
-
-        Args:
-            capacity: What this machine offers; found out by default.
-            on_start: Told of each child's process id, from the thread that runs the stage.
-        """
+    def __init__(self, *, capacity: Resources | None = None) -> None:
+        """Set up the executor; what this machine offers is found out unless given."""
         self._capacity = capacity or local_capacity()
-        self._on_start = on_start
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def run(
-        self, spec: StageSpec, *, workspace: Path, scratch: Path, progress: ProgressSink
+        self,
+        spec: StageSpec,
+        *,
+        workspace: Path,
+        scratch: Path,
+        progress: ProgressSink,
+        on_start: StartSink | None = None,
     ) -> Receipt:
         """Run one stage to its end in a child process.
 
@@ -58,11 +54,22 @@ class ProcessExecutor:
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="job-", dir=scratch) as job:
             folder = Path(job)
-            status = self._run_child(spec, folder, workspace, scratch, progress)
+            read_fd, write_fd = os.pipe()
+            try:
+                site = {"workspace": str(workspace.absolute()), "scratch": str(scratch.absolute())}
+                child = self._start(spec, folder, site, write_fd)
+            except BaseException:
+                os.close(read_fd)
+                raise
+            finally:
+                os.close(write_fd)
+            if on_start is not None:
+                on_start(child.pid)
+            status = self._follow(child, read_fd, progress)
             receipt = _read_json(folder / RECEIPT_NAME)
             if status == 0 and receipt is not None:
                 return Receipt.from_json(receipt)
-            raise _failure(spec, status, _read_json(folder / ERROR_NAME), folder / "log.txt")
+            raise _failure(spec, status, _read_json(folder / ERROR_NAME), folder / LOG_NAME)
 
     def stop(self) -> None:
         """Kill every running child and start no more; their ``run`` calls raise StageCrashed."""
@@ -71,46 +78,17 @@ class ProcessExecutor:
             for child in self._children:
                 _kill_group(child)
 
-    def _run_child(
-        self,
-        spec: StageSpec,
-        folder: Path,
-        workspace: Path,
-        scratch: Path,
-        progress: ProgressSink,
-    ) -> int:
-        read_fd, write_fd = os.pipe()
+    def _start(
+        self, spec: StageSpec, folder: Path, site: Mapping[str, str], write_fd: int
+    ) -> subprocess.Popen[bytes]:
         job = {
+            **site,
             "spec": spec.to_json(),
-            "workspace": str(workspace.absolute()),
-            "scratch": str(scratch.absolute()),
             "progress_fd": write_fd,
             "parent_pid": os.getpid(),
         }
         (folder / "job.json").write_text(json.dumps(job))
-        try:
-            with (folder / "log.txt").open("wb") as log:
-                child = self._start(spec, folder, write_fd, log)
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
-        try:
-            with os.fdopen(read_fd, "rb") as lines:
-                for line in lines:
-                    _forward(line, progress)
-            return child.wait()
-        finally:
-            _kill_group(child)
-            child.wait()
-            with self._lock:
-                self._children.discard(child)
-
-    def _start(
-        self, spec: StageSpec, folder: Path, write_fd: int, log: Any
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
+        with (folder / LOG_NAME).open("wb") as log, self._lock:
             if self._stopped:
                 raise StageCrashed(f"stage {spec.name!r} was not started: the executor is stopped")
             child = subprocess.Popen(
@@ -124,9 +102,20 @@ class ProcessExecutor:
                 start_new_session=True,
             )
             self._children.add(child)
-        if self._on_start is not None:
-            self._on_start(spec, child.pid)
         return child
+
+    def _follow(self, child: subprocess.Popen[bytes], read_fd: int, progress: ProgressSink) -> int:
+        """Forward progress until the child has ended; return its exit status."""
+        try:
+            with os.fdopen(read_fd, "rb") as lines:
+                for line in lines:
+                    _forward(line, progress)
+            return child.wait()
+        finally:
+            _kill_group(child)
+            child.wait()
+            with self._lock:
+                self._children.discard(child)
 
 
 def local_capacity() -> Resources:

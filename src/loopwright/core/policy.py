@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from loopwright.core.digest import Json, canonical_json, digest_file, digest_json
+from loopwright.core.episode import Episode
 from loopwright.core.errors import DamagedData, UnsafeCandidate
 from loopwright.core.interface import Interface, Observation
 
@@ -27,6 +28,34 @@ class Policy(Protocol):
 
     def act(self, observation: Observation) -> np.ndarray:
         """Return the next actions, float32 ``(T >= 1, A)``; all T run before the next call."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Foresight:
+    """Imagined futures beside what came, at N moments of an episode."""
+
+    step: np.ndarray
+    """int ``(N,)``: the steps at which the policy looked ahead."""
+    present: np.ndarray
+    """uint8 ``(N, h, w, 3)``: what it saw, at the size it draws."""
+    imagined: np.ndarray
+    """uint8 ``(N, h, w, 3)``: what it expected ``horizon_steps`` later."""
+    real: np.ndarray
+    """uint8 ``(N, h, w, 3)``: what came."""
+    horizon_steps: int
+
+
+@runtime_checkable
+class ForeseeingPolicy(Policy, Protocol):
+    """A policy that can also say what it expects to see."""
+
+    def imagine(self, episode: Episode, *, every: int = 1) -> Foresight | None:
+        """Imagine the future at every ``every``-th step; None if it never learned to."""
+        ...
+
+    def surprise(self, episode: Episode) -> np.ndarray | None:
+        """Return how wrong it was at each step, float32 ``(T,)``; None if it never learned to."""
         ...
 
 

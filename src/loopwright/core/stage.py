@@ -113,6 +113,9 @@ class Receipt:
 ProgressSink = Callable[[float, str], None]
 """Called with the finished fraction in [0, 1] and a short message."""
 
+StartSink = Callable[[int], None]
+"""Called with the process id of a child that was started."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
@@ -131,7 +134,13 @@ class Executor(Protocol):
     """Runs stages somewhere."""
 
     def run(
-        self, spec: StageSpec, *, workspace: Path, scratch: Path, progress: ProgressSink
+        self,
+        spec: StageSpec,
+        *,
+        workspace: Path,
+        scratch: Path,
+        progress: ProgressSink,
+        on_start: StartSink | None = None,
     ) -> Receipt:
         """Run one stage to its end.
 
@@ -140,6 +149,10 @@ class Executor(Protocol):
             StageCrashed: The process died.
             StageFailed: The function raised.
         """
+        ...
+
+    def stop(self) -> None:
+        """End every running stage and start no more."""
         ...
 
 

@@ -1,0 +1,86 @@
+"""The one command. Data goes to stdout, progress to stderr; this is the only room that prints.
+
+Exit codes: 0 done, 1 it failed (the message says what to do), 2 the command was typed wrong,
+130 interrupted (running it again goes on from there).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from loopwright import __version__
+from loopwright.core.errors import LoopwrightError, UnknownName, UsageError
+
+VERBS: dict[str, str] = {
+    "run": "turn a scenario into a model that keeps improving; running again resumes",
+    "status": "where the runs of a workspace stand",
+    "history": "every round, gate and promotion of a run",
+    "explain": "why a challenger was or was not promoted",
+    "rollback": "make the previous champion the champion again",
+    "evaluate": "judge any candidate folder on a scenario",
+    "report": "write the report page of a run again",
+    "new": "scaffold a scenario of your own",
+    "list": "the scenarios, recipes and policy families that can be named",
+}
+"""Verb to one line of help; each lives in the module ``loopwright.cli.VERB`` as ``main``."""
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"loopwright {__version__}")
+        return 0
+    try:
+        return _verb(arguments[0], arguments[1:])
+    except UsageError as error:
+        print(f"loopwright: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except LoopwrightError as error:
+        print(f"loopwright: {type(error).__name__}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("loopwright: interrupted; run the same command again to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (``| head``); there is nobody left to tell.
+        sys.stderr.close()
+        return EXIT_FAILED
+
+
+def _verb(name: str, arguments: Sequence[str]) -> int:
+    if name not in VERBS:
+        raise UnknownName("verb", name, VERBS)
+    module = importlib.import_module(f"loopwright.cli.{name}")
+    import tyro  # here, so that the overview stays fast
+
+    try:
+        outcome = tyro.cli(
+            module.main, prog=f"loopwright {name}", args=arguments, description=VERBS[name]
+        )
+    except SystemExit as stop:  # tyro's way to say that help was shown or an argument was wrong
+        return int(stop.code or 0)
+    return int(outcome or 0)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {help_line}" for verb, help_line in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: loopwright VERB [arguments]",
+            "",
+            "From a scenario with a checkable outcome to a model that keeps getting better at it.",
+            "",
+            *lines,
+            "",
+            "'loopwright VERB --help' explains a verb. Start with: loopwright run button-press",
+        ]
+    )

@@ -1,0 +1,35 @@
+"""``loopwright report``: write the page of a run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from loopwright.cli.runs import find_run
+from loopwright.loop.story import tell
+from loopwright.report.page import write_page
+from loopwright.store.workspace import Workspace
+
+
+def main(
+    run: Annotated[str | None, tyro.conf.Positional] = None,
+    /,
+    *,
+    workspace: Path = Path("runs"),
+    out: Path | None = None,
+) -> int:
+    """Write the report page of a run, finished or not, and print where it is.
+
+    Args:
+        run: Run id (or its beginning) or recipe name; the newest run by default.
+        workspace: Folder of the workspace.
+        out: File to write; by default reports/RUN.html in the workspace.
+    """
+    with Workspace.open(workspace) as place:
+        row = find_run(place.ledger, run)
+        target = out or place.root / "reports" / f"{row.id}.html"
+        command = f"loopwright run {row.recipe} --workspace {workspace}"
+        print(write_page(tell(place, row, command=command), target))
+    return 0

@@ -1,0 +1,63 @@
+"""``loopwright status``: where runs stand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from loopwright.cli.display import stdout_console
+from loopwright.loop.config import LoopConfig
+from loopwright.loop.rounds import recorded_ending, recorded_rounds
+from loopwright.store.workspace import Workspace
+
+
+def main(
+    *,
+    workspace: Path = Path("runs"),
+    json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> int:
+    """Show every run of a workspace: rounds done, champion, success of its last operation.
+
+    Args:
+        workspace: Folder of the workspace.
+        json_output: Print JSON instead of a table.
+    """
+    from rich.table import Table
+
+    with Workspace.open(workspace) as place:
+        ledger = place.ledger
+        rows = []
+        for run in ledger.runs():
+            config = LoopConfig.from_json(run.config)
+            records = recorded_rounds(ledger, run.id)
+            operated = records[-1].operated if records else None
+            rows.append(
+                {
+                    "run": run.id,
+                    "recipe": run.recipe,
+                    "seed": config.seed,
+                    "rounds": f"{len(records)} of {len(config.plans)}",
+                    "finished": recorded_ending(ledger, run.id) is not None,
+                    "champion": ledger.champion(run.id),
+                    "operated": f"{operated.successes}/{operated.decided}" if operated else None,
+                }
+            )
+    if json_output:
+        print(json.dumps(rows))
+        return 0
+    table = Table("run", "recipe", "seed", "rounds", "finished", "champion", "last operation")
+    for row in rows:
+        table.add_row(
+            row["run"],
+            row["recipe"],
+            str(row["seed"]),
+            row["rounds"],
+            "yes" if row["finished"] else "no",
+            (row["champion"] or "-")[:12],
+            row["operated"] or "-",
+        )
+    stdout_console().print(table)
+    return 0

@@ -1,0 +1,1 @@
+"""Rounds: act, verify, learn, gate, promote, operate, again."""

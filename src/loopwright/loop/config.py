@@ -1,0 +1,122 @@
+"""The configuration of a loop: plain, frozen, saved whole with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from loopwright.core.digest import Json
+from loopwright.core.errors import InvalidConfig
+from loopwright.core.scenario import Box, Request
+from loopwright.loop.gate import GateConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learner:
+    """What turns episodes into a candidate."""
+
+    entry: str
+    """``"package.module:function"``, a :data:`loopwright.loop.stages.LearnFunction`."""
+    config: Mapping[str, Json] = field(default_factory=dict)
+    """The function's configuration as plain data; it refuses keys it does not know."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeekConfig:
+    """How the loop asks for data where the champion fails: video first, labels last."""
+
+    videos: int = 20
+    """Videos asked for when a region is seen to fail for the first time."""
+    demos: int = 1
+    """Labelled demonstrations asked for when video of the region did not help."""
+    body: str = "robot"
+    """Whose body the videos show."""
+
+    def __post_init__(self) -> None:
+        """Refuse negative counts."""
+        if self.videos < 0 or self.demos < 0:
+            raise InvalidConfig(f"seek counts must be >= 0, got {self.videos} and {self.demos}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundPlan:
+    """One planned turn: what data to add and how to make a challenger from all of it."""
+
+    label: str
+    """For people: what this round tries."""
+    learner: Learner
+    requests: tuple[Request, ...] = ()
+    """Source episodes to add."""
+    seek: SeekConfig | None = None
+    """Also ask for data where the champion fails."""
+    own_successes: bool = False
+    """Also train on the champions' own verified successes on train seeds."""
+    planted: bool = False
+    """The challenger is worthless on purpose, to show the gate at work; reports say so."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopConfig:
+    """A whole loop."""
+
+    name: str
+    scenario: str
+    """A scenario id, or the path of a scenario file."""
+    genesis: RoundPlan
+    """Round 0: makes the first champion."""
+    rounds: tuple[RoundPlan, ...]
+    """Rounds 1, 2, ...: each makes one challenger, which meets the champion at the gate."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    operate_episodes: int = 20
+    """Episodes that the champion runs on train seeds after each round, recorded and verified."""
+    sealed_episodes: int = 50
+    """Sealed seeds on which first and last champion are compared when the loop ends."""
+    film_px: int = 240
+    """Side of the images in films; they are re-rendered from recorded actions."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be run."""
+        if self.operate_episodes < 1 or self.sealed_episodes < 0:
+            raise InvalidConfig(
+                f"loop {self.name!r}: operate_episodes must be >= 1 and sealed_episodes >= 0, "
+                f"got {self.operate_episodes} and {self.sealed_episodes}"
+            )
+        if self.film_px % 2:
+            raise InvalidConfig(f"film_px must be even, got {self.film_px}")
+
+    @property
+    def plans(self) -> tuple[RoundPlan, ...]:
+        """All rounds in order; index 0 is the genesis."""
+        return (self.genesis, *self.rounds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_json` reads back equal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LoopConfig:
+        """Read what :meth:`to_json` wrote."""
+        fields = dict(data)
+        fields["genesis"] = _plan(data["genesis"])
+        fields["rounds"] = tuple(_plan(p) for p in data["rounds"])
+        fields["gate"] = GateConfig(**data["gate"])
+        return cls(**fields)
+
+
+def request_from_json(data: Mapping[str, Any]) -> Request:
+    """Read a request from plain data (``dataclasses.asdict`` writes it)."""
+    box = data["box"]
+    return Request(**{**data, "box": Box(**box) if box is not None else None})
+
+
+def _plan(data: Mapping[str, Any]) -> RoundPlan:
+    return RoundPlan(
+        label=data["label"],
+        learner=Learner(**data["learner"]),
+        requests=tuple(request_from_json(r) for r in data["requests"]),
+        seek=SeekConfig(**data["seek"]) if data["seek"] is not None else None,
+        own_successes=data["own_successes"],
+        planted=data["planted"],
+    )

@@ -1,0 +1,489 @@
+"""The loop: collect, verify, fit, evaluate, gate, promote, operate, again.
+
+The data's way through one round::
+
+    requests --collect--> episodes --snapshot--> fit --> challenger
+                                                            |
+    gate seeds --attempt--> champion's and challenger's verdicts --judge--> decision
+                                                                              |
+    train seeds --attempt--> champion's episodes (operate) <-- champion <-- promote | refuse
+           |
+           +--> where it fails --seek--> the next round's requests
+
+Every choice is a pure function of receipts and records, so running the loop again after any
+interruption takes the same way and finds finished stages finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import cast
+
+from loopwright.core.digest import Json
+from loopwright.core.episode import Outcome, SourceKind
+from loopwright.core.scenario import Box, Request, Scenario, Split, split_seed
+from loopwright.core.seeds import derive_seed
+from loopwright.core.stage import Receipt, Resources, StageResult
+from loopwright.loop.config import LoopConfig, RoundPlan
+from loopwright.loop.engine import Engine, Work
+from loopwright.loop.gate import FloorCheck, GateDecision, PairedTrial, floor_holds, judge
+from loopwright.loop.records import Ending, Filmed, RoundDecision, RoundRecord, StageName, Trials
+from loopwright.loop.seek import Attempt, seek_data
+from loopwright.scenarios.registry import get_scenario, scenario_source_digest
+from loopwright.store.ledger import Ledger
+from loopwright.store.snapshots import Snapshot, save_snapshot
+
+# Seeds are handed out in blocks, so that no two purposes of a loop ever share one.
+_LOOP_BLOCK = 10_000_000
+_ROUND_BLOCK = 10_000
+_SEEK_BASE = 4_000_000
+_OPERATE_BASE = 5_000_000
+
+_ENDING = "ending"
+"""Marks the records behind the rounds; a run has a new ending when its champion has changed."""
+_NUM_FILMS = 3
+
+
+@dataclass(kw_only=True, slots=True)
+class _Pool:
+    """Every episode that the loop may train on, by kind, in the order it came."""
+
+    sources: dict[SourceKind, list[str]] = field(default_factory=dict)
+    own_successes: list[str] = field(default_factory=list)
+    video_tried: list[Box] = field(default_factory=list)
+
+    def add(self, request: Request, episodes: Sequence[str]) -> None:
+        self.sources.setdefault(request.kind, []).extend(episodes)
+        if request.kind == "video" and request.box is not None:
+            self.video_tried.append(request.box)
+
+    def snapshot(self, *, own_successes: bool, split_seed: int) -> Snapshot:
+        episodes = [e for ids in self.sources.values() for e in ids]
+        if own_successes:
+            episodes += self.own_successes
+        return Snapshot(
+            episodes=tuple(dict.fromkeys(episodes)),
+            label_filter="success" if own_successes else None,
+            split_seed=split_seed,
+        )
+
+
+class Loop:
+    """One run of a loop in a workspace; :meth:`run` starts or resumes it."""
+
+    def __init__(self, config: LoopConfig, engine: Engine) -> None:
+        """Register the run; the same configuration in the same workspace is the same run."""
+        self.config = config
+        self.engine = engine
+        self.ledger = engine.workspace.ledger
+        self.scenario: Scenario = get_scenario(config.scenario)
+        self._source = scenario_source_digest(config.scenario)
+        self.run_id = self.ledger.begin_run(config.name, config.to_json())
+        self._stages: list[StageName] = []
+        self._pool = _Pool()
+
+    def run(self) -> list[RoundRecord]:
+        """Run every planned round that is not on record yet; return all records."""
+        records = recorded_rounds(self.ledger, self.run_id)
+        for record in records:
+            self._recall(record)
+            self._learn_from(record)
+        for index in range(len(records), len(self.config.plans)):
+            self._stages = []
+            record = self._turn(index, self.config.plans[index], records)
+            self.ledger.record_round(self.run_id, index, record.to_json())
+            records.append(record)
+            self._learn_from(record)
+        return records
+
+    def end(self) -> Ending | None:
+        """Compare first and last champion on sealed seeds, and make what people look at.
+
+        Using sealed seeds is counted. None if the configuration wants no sealed episodes.
+        """
+        records = recorded_rounds(self.ledger, self.run_id)
+        if not self.config.sealed_episodes or not records:
+            return None
+        known = recorded_ending(self.ledger, self.run_id)
+        first, last = records[0].champion_after, self.ledger.champion(self.run_id)
+        assert last is not None
+        if known is not None and known.last.candidate == last:
+            return known
+        self._stages = []
+        seeds = self._seeds("sealed", 0, self.config.sealed_episodes)
+        self.ledger.use_seeds("sealed", self.scenario.id, seeds, purpose=f"{self.run_id}/{last}")
+        trials = self._try_all({first: seeds, last: seeds}, "sealed seeds")
+        ending = Ending(
+            first=trials[first],
+            last=trials[last],
+            films=self._film(trials[first], trials[last]),
+            foresight=self._inspect(last, trials[last].episodes[:_NUM_FILMS]).outputs.get(
+                "foresight"
+            ),
+            stages=tuple(self._stages),
+        )
+        number = len(self.ledger.rounds(self.run_id))
+        self.ledger.record_round(self.run_id, number, {_ENDING: ending.to_json()})
+        return ending
+
+    def _film(self, first: Trials, last: Trials) -> tuple[Filmed, ...]:
+        """Film the first few sealed starts, whatever came of them."""
+        episodes = [e for t in (first, last) for e in t.episodes[:_NUM_FILMS]]
+        works = [
+            Work(
+                spec=self.engine.spec(
+                    "film",
+                    "loopwright.loop.stages:film",
+                    params={
+                        **self._scenario_params(),
+                        "episode": episode,
+                        "image_px": self.config.film_px,
+                    },
+                ),
+                label=f"film {episode[:8]}",
+            )
+            for episode in dict.fromkeys(episodes)
+        ]
+        receipts = self._run_all(works)
+        digest = {
+            str(w.spec.params["episode"]): r.result.outputs["film"]
+            for w, r in zip(works, receipts, strict=True)
+        }
+        return tuple(
+            Filmed(
+                seed=first.seeds[i],
+                first=digest[first.episodes[i]],
+                last=digest[last.episodes[i]],
+                first_outcome=first.outcomes[i],
+                last_outcome=last.outcomes[i],
+            )
+            for i in range(min(_NUM_FILMS, len(first.seeds)))
+        )
+
+    # -- one round ---------------------------------------------------------------------------
+
+    def _turn(self, index: int, plan: RoundPlan, records: Sequence[RoundRecord]) -> RoundRecord:
+        planned = [replace(r, first=r.first + self._offset()) for r in plan.requests]
+        requests = (*planned, *self._sought(index, plan, records))
+        added = self._collect(requests)
+        snapshot = self._pool.snapshot(
+            own_successes=plan.own_successes, split_seed=self.config.seed
+        )
+        snapshot_digest = save_snapshot(self.engine.workspace, snapshot)
+        champion = self._champion_before(index)
+        challenger, fit = self._fit(index, plan, snapshot_digest, champion)
+        if champion is None:
+            verdict = _Judgement(decision="genesis", reason="the first champion")
+        else:
+            verdict = self._gate(index, champion, challenger, records[0].champion_after)
+        after = self._decide(index, champion, challenger, verdict)
+        operated = self._operate(index, after)
+        return RoundRecord(
+            index=index,
+            label=plan.label,
+            requests=requests,
+            added=added,
+            demonstrations=len(self._pool.sources.get("demo", ())),
+            snapshot=snapshot_digest,
+            challenger=challenger,
+            champion_before=champion,
+            champion_after=after,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            gate=verdict.gate.to_json() if verdict.gate else None,
+            floor=verdict.floor.to_json() if verdict.floor else None,
+            gate_report=verdict.report,
+            champion_trials=verdict.champion,
+            challenger_trials=verdict.challenger,
+            operated=operated,
+            surprise=self._surprise(after, operated),
+            fit=fit,
+            stages=tuple(self._stages),
+        )
+
+    def _recall(self, record: RoundRecord) -> None:
+        """Put what a round on record had collected back into the pool; remake what was lost."""
+        lost = [
+            request
+            for request, episodes in zip(record.requests, record.added, strict=True)
+            if not self.engine.has_episodes(episodes)
+        ]
+        self._run_all([self._collect_work(request) for request in lost])
+        for request, episodes in zip(record.requests, record.added, strict=True):
+            self._pool.add(request, episodes)
+        if not self.engine.workspace.objects.has(record.challenger):
+            self._fit(
+                record.index,
+                self.config.plans[record.index],
+                record.snapshot,
+                record.champion_before,
+            )
+        if not self.engine.has_episodes(record.operated.episodes):
+            self._try_all({record.operated.candidate: record.operated.seeds}, "operate")
+
+    def _learn_from(self, record: RoundRecord) -> None:
+        """Take what the round's operation taught into the pool."""
+        if record.decision == "promote":
+            self._pool.video_tried.clear()  # a new champion fails elsewhere
+        pairs = zip(record.operated.episodes, record.operated.outcomes, strict=True)
+        self._pool.own_successes.extend(e for e, outcome in pairs if outcome == "success")
+
+    def _sought(
+        self, index: int, plan: RoundPlan, records: Sequence[RoundRecord]
+    ) -> tuple[Request, ...]:
+        if plan.seek is None or not records:
+            return ()
+        last = records[-1]
+        surprise = last.surprise or (0.0,) * len(last.operated.seeds)
+        attempts = [
+            Attempt(start=dict(self.scenario.start(seed)), failed=outcome == "failure", surprise=s)
+            for seed, outcome, s in zip(
+                last.operated.seeds, last.operated.outcomes, surprise, strict=True
+            )
+        ]
+        return seek_data(
+            attempts,
+            self.scenario.domain,
+            plan.seek,
+            video_tried=self._pool.video_tried,
+            first=self._offset() + _SEEK_BASE + index * _ROUND_BLOCK,
+        )
+
+    # -- collect -----------------------------------------------------------------------------
+
+    def _collect(self, requests: Sequence[Request]) -> tuple[tuple[str, ...], ...]:
+        receipts = self._run_all([self._collect_work(r) for r in requests])
+        added = tuple(tuple(_texts(receipt, "episodes")) for receipt in receipts)
+        for request, episodes in zip(requests, added, strict=True):
+            self._pool.add(request, episodes)
+        return added
+
+    def _collect_work(self, request: Request) -> Work:
+        spec = self.engine.spec(
+            "collect",
+            "loopwright.loop.stages:collect",
+            params={**self._scenario_params(), "request": asdict(request)},
+        )
+        return Work(spec=spec, label=f"record {request.count} {request.kind} ({request.body})")
+
+    # -- fit ---------------------------------------------------------------------------------
+
+    def _fit(
+        self, index: int, plan: RoundPlan, snapshot: str, parent: str | None
+    ) -> tuple[str, Mapping[str, Json]]:
+        spec = self.engine.spec(
+            "fit",
+            "loopwright.loop.stages:fit",
+            params={"learner": asdict(plan.learner), "parent": parent},
+            inputs={"snapshot": snapshot},
+            seed=derive_seed(self.config.seed, "fit", index),
+            resources=Resources(memory_gb=3.0),
+        )
+        result = self._run_all([Work(spec=spec, label=f"train: {plan.label}")])[0].result
+        return result.outputs["candidate"], result.facts
+
+    # -- gate --------------------------------------------------------------------------------
+
+    def _gate(self, index: int, champion: str, challenger: str, first: str) -> _Judgement:
+        gate = self.config.gate
+        seeds = self._seeds("gate", index, gate.max_pairs)
+        met: dict[str, Trials] = {}
+        decision = judge(gate, index, [])
+        for begin in range(0, gate.max_pairs, gate.batch):
+            batch = seeds[begin : begin + gate.batch]
+            self.ledger.use_seeds("gate", self.scenario.id, batch, purpose=self._name(index))
+            fresh = self._try_all({champion: batch, challenger: batch}, "gate")
+            met = {c: met[c].then(fresh[c]) if c in met else fresh[c] for c in fresh}
+            decision = judge(gate, index, _paired(met[champion], met[challenger]))
+            self.engine.display.say(f"gate, {begin + len(batch)} pairs: {decision.reason}")
+            if decision.decision != "continue":
+                break
+        return self._judged(index, decision, met, champion, challenger, first)
+
+    def _judged(
+        self,
+        index: int,
+        decision: GateDecision,
+        met: Mapping[str, Trials],
+        champion: str,
+        challenger: str,
+        first: str,
+    ) -> _Judgement:
+        outcome: RoundDecision = "promote" if decision.decision == "promote" else "refuse"
+        reason = decision.reason
+        if decision.decision == "blocked":
+            outcome = "blocked"
+        floor = None
+        if outcome == "promote" and champion != first:
+            genesis = self._try_all({first: met[challenger].seeds}, "floor")[first]
+            floor = floor_holds(_paired(genesis, met[challenger]))
+            if not floor.holds:
+                outcome, reason = "refuse", floor.reason
+        report: dict[str, Json] = {
+            "run": self.run_id,
+            "round": index,
+            "config": asdict(self.config.gate),
+            "champion": asdict(met[champion]),
+            "challenger": asdict(met[challenger]),
+            "decision": decision.to_json(),
+            "floor": floor.to_json() if floor else None,
+            "outcome": outcome,
+        }
+        return _Judgement(
+            decision=outcome,
+            reason=reason,
+            gate=decision,
+            floor=floor,
+            report=self.engine.workspace.objects.put_json(report),
+            champion=met[champion],
+            challenger=met[challenger],
+        )
+
+    # -- promote and operate -----------------------------------------------------------------
+
+    def _champion_before(self, index: int) -> str | None:
+        """Return whom this round's challenger meets.
+
+        If an earlier try of this round promoted its challenger and then died, the alias has
+        already moved; the champion it met is then in the promotion.
+        """
+        made = {p.id: p for p in self.ledger.promotions(self.run_id)}
+        mine = made.get(self._name(index))
+        return mine.champion_before if mine else self.ledger.champion(self.run_id)
+
+    def _decide(
+        self, index: int, champion: str | None, challenger: str, verdict: _Judgement
+    ) -> str:
+        if verdict.decision in ("genesis", "promote"):
+            self.ledger.promote(
+                alias=self.run_id,
+                candidate=challenger,
+                expected=champion,
+                decision_id=self._name(index),
+                gate_report=verdict.report,
+                kind="genesis" if champion is None else "promotion",
+                reason=verdict.reason,
+            )
+            return challenger
+        assert champion is not None
+        self.ledger.refuse(
+            alias=self.run_id,
+            candidate=challenger,
+            expected=champion,
+            decision_id=self._name(index),
+            gate_report=verdict.report,
+            reason=verdict.reason,
+        )
+        return champion
+
+    def _operate(self, index: int, champion: str) -> Trials:
+        first = self._offset() + _OPERATE_BASE + index * _ROUND_BLOCK
+        count = self.config.operate_episodes
+        seeds = [split_seed("train", first + i) for i in range(count)]
+        return self._try_all({champion: seeds}, "operate")[champion]
+
+    def _surprise(self, champion: str, operated: Trials) -> tuple[float, ...]:
+        surprise = self._inspect(champion, operated.episodes).facts["surprise"]
+        if surprise is None:
+            return ()
+        return tuple(cast("Sequence[float]", surprise))
+
+    def _inspect(self, candidate: str, episodes: Sequence[str]) -> StageResult:
+        spec = self.engine.spec(
+            "inspect",
+            "loopwright.loop.stages:inspect",
+            params={"episodes": list(episodes)},
+            inputs={"candidate": candidate},
+        )
+        return self._run_all([Work(spec=spec, label="what did it foresee?")])[0].result
+
+    # -- shared ------------------------------------------------------------------------------
+
+    def _try_all(self, arms: Mapping[str, Sequence[int]], purpose: str) -> dict[str, Trials]:
+        """Let each candidate try its seeds; a lone candidate's seeds are split over two stages."""
+        parts = [(c, s) for c, seeds in arms.items() for s in _parts(seeds, 3 - len(arms))]
+        works = [
+            Work(
+                spec=self.engine.spec(
+                    "attempt",
+                    "loopwright.loop.stages:run_attempts",
+                    params={**self._scenario_params(), "seeds": list(seeds)},
+                    inputs={"candidate": candidate},
+                ),
+                label=f"{purpose}: {candidate[:8]} tries {len(seeds)} starts",
+            )
+            for candidate, seeds in parts
+        ]
+        trials: dict[str, Trials] = {}
+        for (candidate, seeds), receipt in zip(parts, self._run_all(works), strict=True):
+            part = Trials(
+                candidate=candidate,
+                seeds=tuple(seeds),
+                outcomes=cast("tuple[Outcome, ...]", tuple(_texts(receipt, "outcomes"))),
+                episodes=tuple(_texts(receipt, "episodes")),
+            )
+            trials[candidate] = trials[candidate].then(part) if candidate in trials else part
+        return trials
+
+    def _run_all(self, works: Sequence[Work]) -> list[Receipt]:
+        self._stages += [StageName(name=w.spec.name, key=w.spec.key) for w in works]
+        return self.engine.run_all(works)
+
+    def _scenario_params(self) -> dict[str, Json]:
+        return {"scenario": self.config.scenario, "scenario_source": self._source}
+
+    def _offset(self) -> int:
+        return self.config.seed * _LOOP_BLOCK
+
+    def _seeds(self, split: Split, block: int, count: int) -> list[int]:
+        first = self._offset() + block * _ROUND_BLOCK
+        return [split_seed(split, first + i) for i in range(count)]
+
+    def _name(self, index: int) -> str:
+        return f"{self.run_id}/round-{index}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judgement:
+    decision: RoundDecision
+    reason: str
+    gate: GateDecision | None = None
+    floor: FloorCheck | None = None
+    report: str | None = None
+    champion: Trials | None = None
+    challenger: Trials | None = None
+
+
+def recorded_rounds(ledger: Ledger, run_id: str) -> list[RoundRecord]:
+    """Return what the finished rounds of a run left on record, in order."""
+    records = [row.record for row in ledger.rounds(run_id)]
+    return [RoundRecord.from_json(record) for record in records if _ENDING not in record]
+
+
+def recorded_ending(ledger: Ledger, run_id: str) -> Ending | None:
+    """Return the newest ending of a run, if it has come to one."""
+    records = [row.record for row in ledger.rounds(run_id)]
+    endings = [record[_ENDING] for record in records if _ENDING in record]
+    return Ending.from_json(endings[-1]) if endings else None
+
+
+def _paired(champion: Trials, challenger: Trials) -> list[PairedTrial]:
+    assert champion.seeds == challenger.seeds
+    return [
+        PairedTrial(seed=seed, champion=old, challenger=new)
+        for seed, old, new in zip(
+            champion.seeds, champion.outcomes, challenger.outcomes, strict=True
+        )
+    ]
+
+
+def _parts(seeds: Sequence[int], count: int) -> list[Sequence[int]]:
+    size = -(-len(seeds) // count)
+    return [seeds[i : i + size] for i in range(0, len(seeds), size)]
+
+
+def _texts(receipt: Receipt, fact: str) -> list[str]:
+    values = receipt.result.facts[fact]
+    assert isinstance(values, (list, tuple))
+    return [str(v) for v in values]

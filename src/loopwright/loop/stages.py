@@ -1,0 +1,259 @@
+"""The stages of a round. Each is pure: what it returns depends on its spec alone.
+
+======== ================================= =============================== =====================
+stage    inputs                            outputs                         facts
+======== ================================= =============================== =====================
+collect  --                                --                              episode ids
+fit      snapshot                          candidate                       what the learner says
+attempt  candidate                         --                              ids, outcomes, scores
+inspect  candidate                         foresight (maybe)               surprise per episode
+film     --                                film                            --
+======== ================================= =============================== =====================
+
+Episodes and verdicts are facts of their own: they go into the store as they happen, under ids
+that name their cause, so a stage that is run again finds what an earlier try had committed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loopwright.core.digest import Json
+from loopwright.core.episode import Episode, Verdict
+from loopwright.core.errors import ContractError, InvalidConfig
+from loopwright.core.policy import ForeseeingPolicy, Foresight, Policy
+from loopwright.core.scenario import Scenario, split_of
+from loopwright.core.stage import ProgressSink, Site, StageResult, StageSpec, resolve_entry
+from loopwright.loop.config import request_from_json
+from loopwright.models.registry import load_policy
+from loopwright.report.film import encode_film
+from loopwright.scenarios.registry import get_scenario
+from loopwright.scenarios.sources import attempt, record_sources
+from loopwright.store.episodes import (
+    DamagedEpisode,
+    EpisodeReader,
+    quarantine_episode,
+    write_episode,
+)
+from loopwright.store.snapshots import load_snapshot
+from loopwright.store.workspace import Workspace
+
+_IMAGINE_EVERY = 8
+"""Steps between the moments that a page shows."""
+
+LearnFunction = Callable[..., Mapping[str, Json]]
+"""``learn(config, episodes, *, seed, lineage, out, scratch, progress) -> facts``: writes a sealed
+candidate folder to ``out``; may keep checkpoints in ``scratch`` and resume from them."""
+
+
+def collect(spec: StageSpec, site: Site) -> StageResult:
+    """Record source episodes for one request."""
+    scenario = get_scenario(_text(spec, "scenario"))
+    request = request_from_json(_mapping(spec, "request"))
+    ids: list[str] = []
+    with Workspace.open(site.workspace) as workspace:
+        for episode, verdict in record_sources(scenario, request):
+            write_episode(workspace, episode)
+            if verdict is not None:
+                workspace.ledger.add_verdict(verdict)
+            ids.append(episode.id)
+            site.progress(len(ids) / request.count, f"{len(ids)}/{request.count} episodes")
+    return StageResult(facts={"episodes": ids})
+
+
+def fit(spec: StageSpec, site: Site) -> StageResult:
+    """Train a challenger on a snapshot."""
+    with Workspace.open(site.workspace) as workspace:
+        snapshot = load_snapshot(workspace, spec.inputs["snapshot"])
+        site.progress(0.0, f"reading {len(snapshot.episodes)} episodes")
+        episodes = _read(workspace, snapshot.episodes)
+        refuse_held_out(episodes)
+        out = site.scratch / "candidate"
+        facts = learn(
+            _mapping(spec, "learner"),
+            episodes,
+            seed=spec.seed,
+            lineage={"snapshot": spec.inputs["snapshot"], "parent": spec.params["parent"]},
+            out=out,
+            scratch=site.scratch,
+            progress=site.progress,
+        )
+        return StageResult(outputs={"candidate": workspace.objects.put_folder(out)}, facts=facts)
+
+
+def learn(
+    learner: Mapping[str, Any],
+    episodes: Sequence[Episode],
+    *,
+    seed: int,
+    lineage: Mapping[str, Json],
+    out: Path,
+    scratch: Path,
+    progress: ProgressSink,
+) -> dict[str, Json]:
+    """Call the learner's entry point; ``out`` starts as an empty folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    for leftover in out.iterdir():  # of a try that died while it wrote the candidate
+        leftover.unlink()
+    function: LearnFunction = resolve_entry(learner["entry"])
+    return dict(
+        function(
+            learner["config"],
+            episodes,
+            seed=seed,
+            lineage=lineage,
+            out=out,
+            scratch=scratch,
+            progress=progress,
+        )
+    )
+
+
+def refuse_held_out(episodes: Iterable[Episode]) -> None:
+    """Raise :class:`ContractError` if an episode began from a gate or sealed seed."""
+    for episode in episodes:
+        split = split_of(episode.header.seed)
+        if split != "train":
+            raise ContractError(
+                f"episode {episode.id} began from a {split} seed ({episode.header.seed}); "
+                "training on held-out starts would make the gate worthless"
+            )
+
+
+def run_attempts(spec: StageSpec, site: Site) -> StageResult:
+    """Let a candidate try each of the given seeds once."""
+    scenario = get_scenario(_text(spec, "scenario"))
+    candidate = spec.inputs["candidate"]
+    seeds = [int(s) for s in _list(spec, "seeds")]
+    with Workspace.open(site.workspace) as workspace:
+        verdicts = _recorded(workspace, scenario, candidate, seeds)
+        if missing := [s for s in seeds if s not in verdicts]:
+            policy = _policy(workspace, candidate, site.scratch)
+            with closing(scenario.make_world()) as world:
+                for seed in missing:
+                    episode, verdict = attempt(scenario, world, policy, seed, candidate)
+                    write_episode(workspace, episode)
+                    workspace.ledger.add_verdict(verdict)
+                    verdicts[seed] = verdict
+                    site.progress(len(verdicts) / len(seeds), f"{len(verdicts)}/{len(seeds)}")
+    ordered = [verdicts[s] for s in seeds]
+    return StageResult(
+        facts={
+            "episodes": [v.episode for v in ordered],
+            "outcomes": [v.outcome for v in ordered],
+            "scores": [round(v.score, 6) for v in ordered],
+        }
+    )
+
+
+def _recorded(
+    workspace: Workspace, scenario: Scenario, candidate: str, seeds: Sequence[int]
+) -> dict[int, Verdict]:
+    """Return the verdicts of attempts that an earlier try of this stage had recorded, by seed."""
+    ledger = workspace.ledger
+    rows = ledger.episodes(scenario=scenario.id, kind="attempt", candidate=candidate)
+    wanted = {row.id: row.seed for row in rows if row.seed in set(seeds)}
+    return {wanted[i]: verdict for i, verdict in ledger.standing_verdicts(wanted).items()}
+
+
+def film(spec: StageSpec, site: Site) -> StageResult:
+    """Re-render a recorded episode at another size from its recorded actions."""
+    scenario = get_scenario(_text(spec, "scenario"))
+    camera = scenario.interface.cameras[0].name
+    with Workspace.open(site.workspace) as workspace:
+        (episode,) = _read(workspace, [_text(spec, "episode")])
+        if episode.applied is None:
+            raise InvalidConfig(f"episode {episode.id} has no actions, so it cannot be re-rendered")
+        with closing(scenario.make_world(image_px=int(_text(spec, "image_px")))) as world:
+            frames = [world.reset(episode.header.seed).images[camera]]
+            for action in episode.applied:
+                frames.append(world.step(action).observation.images[camera])
+        data = encode_film(np.stack(frames), scenario.interface.rate_hz, scale=1)
+        return StageResult(outputs={"film": workspace.objects.put_bytes(data)})
+
+
+def inspect(spec: StageSpec, site: Site) -> StageResult:
+    """Ask a candidate what it had foreseen of recorded episodes.
+
+    ``surprise`` is the mean forward error per episode, or null if it cannot foresee.
+    """
+    with Workspace.open(site.workspace) as workspace:
+        policy = _policy(workspace, spec.inputs["candidate"], site.scratch)
+        if not isinstance(policy, ForeseeingPolicy):
+            return StageResult(facts={"surprise": None})
+        episodes = _read(workspace, [str(e) for e in _list(spec, "episodes")])
+        surprises = [policy.surprise(e) for e in episodes]
+        foresight = policy.imagine(episodes[0], every=_IMAGINE_EVERY) if episodes else None
+        if foresight is None or any(s is None for s in surprises):
+            return StageResult(facts={"surprise": None})
+        means = [round(float(np.mean(s)), 6) for s in surprises if s is not None]
+        stored = workspace.objects.put_bytes(foresight_to_bytes(foresight))
+        return StageResult(outputs={"foresight": stored}, facts={"surprise": means})
+
+
+def foresight_to_bytes(foresight: Foresight) -> bytes:
+    """Return the arrays of a foresight as one NumPy archive, free of pickles."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        step=foresight.step,
+        present=foresight.present,
+        imagined=foresight.imagined,
+        real=foresight.real,
+        horizon_steps=np.array(foresight.horizon_steps),
+    )
+    return buffer.getvalue()
+
+
+def foresight_from_bytes(data: bytes) -> Foresight:
+    """Read what :func:`foresight_to_bytes` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return Foresight(
+            step=arrays["step"],
+            present=arrays["present"],
+            imagined=arrays["imagined"],
+            real=arrays["real"],
+            horizon_steps=int(arrays["horizon_steps"]),
+        )
+
+
+def _read(workspace: Workspace, episode_ids: Sequence[str]) -> list[Episode]:
+    """Read episodes; a damaged one is put away, so that running again records it anew."""
+    reader = EpisodeReader(workspace)
+    try:
+        return [reader.read(episode_id) for episode_id in episode_ids]
+    except DamagedEpisode as error:
+        quarantine_episode(workspace, error.episode, str(error))
+        raise
+    finally:
+        reader.close()
+
+
+def _policy(workspace: Workspace, candidate: str, scratch: Path) -> Policy:
+    folder = scratch / f"candidate-{candidate[:12]}"
+    workspace.objects.checkout(candidate, folder)
+    return load_policy(folder)
+
+
+def _text(spec: StageSpec, name: str) -> str:
+    return str(spec.params[name])
+
+
+def _list(spec: StageSpec, name: str) -> Sequence[Any]:
+    value = spec.params[name]
+    if not isinstance(value, (list, tuple)):
+        raise InvalidConfig(f"stage {spec.name!r}: {name} is {value!r}, expected a list")
+    return value
+
+
+def _mapping(spec: StageSpec, name: str) -> Mapping[str, Any]:
+    value = spec.params[name]
+    if not isinstance(value, Mapping):
+        raise InvalidConfig(f"stage {spec.name!r}: {name} is {value!r}, expected a mapping")
+    return value

@@ -1,0 +1,1 @@
+"""Networks: one backbone in ``layers``, one folder per family."""

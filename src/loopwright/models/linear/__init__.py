@@ -1,0 +1,1 @@
+"""A linear policy on proprioception: the smallest candidate there is, NumPy only."""

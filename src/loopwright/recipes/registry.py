@@ -1,0 +1,71 @@
+"""Finding recipes: built in, from an entry point, or in a file."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from loopwright.core.errors import InvalidConfig, UnknownName
+from loopwright.core.stage import resolve_entry
+from loopwright.loop.config import LoopConfig
+
+_BUILT_IN = {
+    "smoke": "loopwright.recipes.smoke:smoke",
+    "button-press": "loopwright.recipes.button_press:button_press",
+    "button-press-long": "loopwright.recipes.button_press:button_press_long",
+}
+_ENTRY_POINTS = "loopwright.recipes"
+
+
+def recipe_names() -> list[str]:
+    """Return every name that :func:`get_recipe` finds, in order."""
+    return sorted({*_BUILT_IN, *(p.name for p in metadata.entry_points(group=_ENTRY_POINTS))})
+
+
+def get_recipe(name: str) -> LoopConfig:
+    """Return the configuration that a recipe stands for.
+
+    Args:
+        name: A built-in name, the name of an entry point of the group ``loopwright.recipes``, or
+            a file ``path/to/recipe.py``, optionally with ``:function`` (``recipe`` by default).
+
+    Raises:
+        UnknownName: There is no such recipe; a near one is suggested.
+        InvalidConfig: What was found is no recipe.
+    """
+    recipe = _find(name)
+    config = recipe()
+    if not isinstance(config, LoopConfig):
+        raise InvalidConfig(
+            f"recipe {name!r} returned {type(config).__name__}, expected a LoopConfig"
+        )
+    return config
+
+
+def _find(name: str) -> Callable[[], Any]:
+    path, _, function = name.partition(":")
+    if path.endswith(".py"):
+        return _from_file(Path(path), function or "recipe")
+    if name in _BUILT_IN:
+        return resolve_entry(_BUILT_IN[name])
+    for point in metadata.entry_points(group=_ENTRY_POINTS):
+        if point.name == name:
+            return point.load()
+    raise UnknownName("recipe", name, recipe_names())
+
+
+def _from_file(path: Path, function: str) -> Callable[[], Any]:
+    if not path.is_file():
+        raise InvalidConfig(f"recipe file {str(path)!r} does not exist; 'loopwright new' makes one")
+    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise InvalidConfig(f"{path} has no function {function!r}; a recipe file defines one")
+    return found
