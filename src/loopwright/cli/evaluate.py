@@ -19,7 +19,7 @@ from loopwright.scenarios.sources import attempt
 
 
 def main(
-    candidate: Annotated[Path, tyro.conf.Positional],
+    candidate: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CANDIDATE")],
     /,
     *,
     scenario: str,

@@ -12,7 +12,7 @@ from loopwright.scenarios.scaffold import write_scaffold
 
 
 def main(
-    name: Annotated[str, tyro.conf.Positional],
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
     /,
     *,
     env: str = "Reacher-v5",

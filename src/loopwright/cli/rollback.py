@@ -13,7 +13,7 @@ from loopwright.store.workspace import Workspace
 
 
 def main(
-    run: Annotated[str | None, tyro.conf.Positional] = None,
+    run: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None,
     /,
     *,
     workspace: Path = Path("runs"),

@@ -22,7 +22,7 @@ from loopwright.store.workspace import Workspace
 
 
 def main(
-    recipe: Annotated[str, tyro.conf.Positional],
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
     /,
     *,
     workspace: Path = Path("runs"),

@@ -27,9 +27,8 @@ def execute(spec: StageSpec, site: Site) -> Receipt:
         InvalidConfig: The entry point cannot be imported.
         StageFailed: The function returned something that is no :class:`StageResult`.
     """
-    function = resolve_entry(spec.entry)
     began_s, cpu_began_s = time.monotonic(), _cpu_s()
-    result = function(spec, site)
+    result = resolve_entry(spec.entry)(spec, site)
     if not isinstance(result, StageResult):
         raise StageFailed(
             f"stage {spec.name!r}: {spec.entry} returned {type(result).__name__}, "

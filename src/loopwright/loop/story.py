@@ -48,12 +48,15 @@ def tell(workspace: Workspace, run: RunRow, *, command: str = "") -> RunReport:
     records = recorded_rounds(workspace.ledger, run.id)
     ending = recorded_ending(workspace.ledger, run.id)
     return RunReport(
-        title=f"{scenario.id}, recipe {run.recipe}",
+        title=f"Run {run.id}",
         scenario=scenario.id,
         instruction=scenario.instruction,
         recipe=run.recipe,
         seed=config.seed,
-        rounds=tuple(_round(workspace, r, config.plans[r.index]) for r in records),
+        rounds=(
+            *(_round(workspace, r, config.plans[r.index]) for r in records),
+            *_rollbacks(workspace, run, first_index=len(records)),
+        ),
         command=command,
         machine=machine(),
         started_utc=_utc(run.began_at),
@@ -114,6 +117,19 @@ def _round(workspace: Workspace, record: RoundRecord, plan: RoundPlan) -> RoundR
         cost_cpu_s=_costs(workspace, record.stages),
         seeds=tuple(_seeds(record)),
     )
+
+
+def _rollbacks(workspace: Workspace, run: RunRow, *, first_index: int) -> Iterator[RoundReport]:
+    moves = workspace.ledger.promotions(run.id)
+    for index, move in enumerate((m for m in moves if m.kind == "rollback"), first_index):
+        yield RoundReport(
+            index=index,
+            label="rollback",
+            decision="rollback",
+            reason=move.reason,
+            champion_before=move.champion_before,
+            champion_after=move.candidate,
+        )
 
 
 def _gate(gate: GateDecision, record: RoundRecord) -> GateReport:
