@@ -6,12 +6,13 @@ import json
 import os
 import time
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from loopwright.core.errors import DamagedData, WorkspaceBusy, WorkspaceError
 from loopwright.store.durable import make_folder, storing, try_lock, write_text_file
+from loopwright.store.episode_files import index_missing
 from loopwright.store.ledger import Ledger
 from loopwright.store.objects import Objects
 
@@ -146,10 +147,26 @@ class Workspace:
         (:meth:`Ledger.live_children`) since then.
         """
         removed = self.objects.sweep()
-        self.recovery = Recovery(removed=tuple(removed))
+        found = self._salvage()
+        indexed, unreadable = index_missing(self)
+        self.recovery = Recovery(
+            removed=(*removed, *found.removed),
+            salvaged=found.salvaged,
+            reindexed=tuple(indexed),
+            quarantined=(*found.quarantined, *unreadable),
+        )
         if self.recovery:
-            self.ledger.add_event("recovered", removed=removed)
+            self.ledger.add_event("recovered", **asdict(self.recovery))
         return self.recovery
+
+    def _salvage(self) -> Recovery:
+        recordings = self.staging_folder / "recordings"
+        if not recordings.is_dir() or not any(recordings.iterdir()):
+            return Recovery()
+        # Late, because it needs the video and table libraries, which most starts do not.
+        from loopwright.store.salvage import salvage_recordings
+
+        return salvage_recordings(self)
 
     def close(self) -> None:
         """Close the ledger and let the lock go; idempotent."""

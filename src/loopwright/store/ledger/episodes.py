@@ -101,6 +101,10 @@ class EpisodeTable(Table):
         found = self._database.rows(_SELECT_EPISODES + " WHERE id = ?", [episode_id])
         return _episode_row(found[0]) if found else None
 
+    def episode_ids(self) -> set[str]:
+        """Return the id of every indexed episode, censored ones too."""
+        return {identity for (identity,) in self._database.rows("SELECT id FROM episodes")}
+
     def add_verdict(self, verdict: Verdict) -> None:
         """Append a verdict, unless the same one is its authority's newest already."""
         text = canonical_json(verdict.to_json()).decode()

@@ -1,0 +1,16 @@
+"""Episodes: recorded, committed, read and put away. The public names of the modules beside it."""
+
+from __future__ import annotations
+
+from loopwright.store.episode_files import DamagedEpisode, quarantine_episode
+from loopwright.store.reading import EpisodeReader, read_episode
+from loopwright.store.recording import EpisodeWriter, write_episode
+
+__all__ = [
+    "DamagedEpisode",
+    "EpisodeReader",
+    "EpisodeWriter",
+    "quarantine_episode",
+    "read_episode",
+    "write_episode",
+]

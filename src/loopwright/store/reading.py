@@ -1,0 +1,152 @@
+"""Reading episodes: every byte is checked against its digest before anything is made of it."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from loopwright.core.digest import digest_bytes
+from loopwright.core.episode import Episode, EpisodeHeader
+from loopwright.core.errors import DamagedData
+from loopwright.store.episode_files import (
+    TABLE,
+    DamagedEpisode,
+    Description,
+    film_name,
+    read_description,
+)
+from loopwright.store.table import read_table
+from loopwright.store.video import Film, read_film
+from loopwright.store.workspace import Workspace
+
+
+class EpisodeReader:
+    """Reads many episodes of a workspace; keeps the decoders of the last films open.
+
+    Not to be shared by threads.
+    """
+
+    def __init__(self, workspace: Workspace, *, open_films: int = 64) -> None:
+        """Read from ``workspace``.
+
+        Args:
+            workspace: Where the episodes are.
+            open_films: How many films :meth:`frames` keeps open, with their bytes.
+        """
+        self._workspace = workspace
+        self._open_films = open_films
+        self._films: OrderedDict[tuple[str, str], Film] = OrderedDict()
+
+    def header(self, episode_id: str) -> EpisodeHeader:
+        """Return the header of an episode, checked.
+
+        Raises:
+            DamagedEpisode: It is missing or damaged.
+        """
+        return self._description(episode_id).header
+
+    def read(self, episode_id: str) -> Episode:
+        """Return an episode, whole.
+
+        Raises:
+            DamagedEpisode: A file of it is missing or damaged; the message names it.
+            ContractError: It is a video that carries more than images and times.
+        """
+        description = self._description(episode_id)
+        header = description.header
+        try:
+            columns = read_table(
+                self._bytes(description, TABLE), header, str(self._path(episode_id, TABLE))
+            )
+            images = {
+                camera.name: self._all_frames(description, camera.name)
+                for camera in header.interface.cameras
+            }
+        except DamagedEpisode:
+            raise
+        except DamagedData as error:
+            raise DamagedEpisode(episode_id, str(error)) from error
+        if len(columns["time_s"]) != description.num_steps:
+            raise DamagedEpisode(
+                episode_id,
+                f"{self._path(episode_id, TABLE)} has {len(columns['time_s'])} rows, "
+                f"expected {description.num_steps}",
+            )
+        return Episode(header=header, images=images, **columns)
+
+    def frames(self, episode_id: str, camera: str, indices: Sequence[int]) -> np.ndarray:
+        """Return single frames of one camera, uint8 ``(len(indices), H, W, 3)``.
+
+        Raises:
+            DamagedEpisode: The film is missing or damaged.
+            InvalidConfig: There is no such frame.
+        """
+        key = (episode_id, camera)
+        film = self._films.pop(key, None)
+        if film is None:
+            name = film_name(camera)
+            data = self._bytes(self._description(episode_id), name)
+            film = Film(io.BytesIO(data), str(self._path(episode_id, name)))
+        self._films[key] = film
+        if len(self._films) > self._open_films:
+            self._films.popitem(last=False)[1].close()
+        return film.frames(indices)
+
+    def close(self) -> None:
+        """Release the decoders; idempotent."""
+        for film in self._films.values():
+            film.close()
+        self._films.clear()
+
+    def _description(self, episode_id: str) -> Description:
+        folder = self._workspace.episodes_folder / episode_id
+        if not folder.is_dir():
+            raise DamagedEpisode(episode_id, f"{folder} is missing; record it again")
+        description = read_description(folder)
+        if description.id != episode_id:
+            raise DamagedEpisode(episode_id, f"{folder} holds the episode {description.id}")
+        row = self._workspace.ledger.episode(episode_id)
+        if row is not None and row.digest != description.digest:
+            raise DamagedEpisode(
+                episode_id,
+                f"{folder} has the digest {description.digest[:12]}, "
+                f"the ledger says {row.digest[:12]}",
+            )
+        return description
+
+    def _bytes(self, description: Description, name: str) -> bytes:
+        path = self._path(description.id, name)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DamagedEpisode(description.id, f"{path} is missing") from error
+        found = digest_bytes(data)
+        if found != description.files[name]:
+            raise DamagedEpisode(
+                description.id,
+                f"{path} ({len(data)} bytes) has the digest {found[:12]}, "
+                f"expected {description.files[name][:12]}",
+            )
+        return data
+
+    def _all_frames(self, description: Description, camera: str) -> np.ndarray:
+        name = film_name(camera)
+        frames = read_film(self._bytes(description, name), str(self._path(description.id, name)))
+        if len(frames) != description.num_steps:
+            raise DamagedData(
+                f"{self._path(description.id, name)} has {len(frames)} frames, "
+                f"expected {description.num_steps}"
+            )
+        return frames
+
+    def _path(self, episode_id: str, name: str) -> Path:
+        return self._workspace.episodes_folder / episode_id / name
+
+
+def read_episode(workspace: Workspace, episode_id: str) -> Episode:
+    """Return one episode, whole and checked; see :meth:`EpisodeReader.read`."""
+    return EpisodeReader(workspace).read(episode_id)
