@@ -58,6 +58,10 @@ bench: $(INSTALLED) system ## Run one benchmark: make bench NAME=gate [QUICK=1]
 readme: $(INSTALLED) ## Fill the numbers of README.md from benchmarks/results
 	$(BIN)/python tools/fill_readme.py
 
+.PHONY: reference
+reference: $(INSTALLED) ## Write docs/reference from the code
+	$(BIN)/python tools/make_reference.py
+
 .PHONY: install
 install: $(INSTALLED) system ## Set up .venv and the system libraries, nothing else
 

@@ -1,0 +1,100 @@
+"""The tools that guard the repository catch what they are for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestCheckText:
+    @pytest.fixture
+    def repository(self, tmp_path: Path) -> Path:
+        subprocess.run(["git", "init", "-q", tmp_path], check=True)
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "index-url = https://" + "pypi" + ".org/simple",
+            "deb http://deb." + "debian" + ".org/debian bookworm main",
+            "registry=https://registry." + "npmjs" + ".org/",
+            "data lies in /" + "home/ada/data",
+            "cd /" + "work/checkout",
+        ],
+    )
+    def test_what_ties_to_one_machine_is_named_with_its_line(
+        self, repository: Path, text: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (repository / "notes.md").write_text(f"fine\n{text}\n")
+        subprocess.run(["git", "-C", repository, "add", "-A"], check=True)
+        assert tool("check_text").main(repository) == 1
+        assert "notes.md:2:" in capsys.readouterr().out
+
+    def test_only_tracked_and_small_files_pass(
+        self, repository: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (repository / "fine.md").write_text("see docs/work/plan.md, ~/data and https://example.org")
+        (repository / "film.bin").write_bytes(b"\0" * 5_000_001)
+        subprocess.run(["git", "-C", repository, "add", "fine.md"], check=True)
+        assert tool("check_text").main(repository) == 0
+        subprocess.run(["git", "-C", repository, "add", "film.bin"], check=True)
+        assert tool("check_text").main(repository) == 1
+        assert "film.bin:1: 5.0 MB" in capsys.readouterr().out
+
+
+class TestFillReadme:
+    README = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
+
+    def result(self, folder: Path, *, quick: bool) -> None:
+        measurement = {
+            "metric": "false promotions",
+            "value": 0.0123,
+            "unit": "share of loops",
+            "interval": [0.01, 0.02],
+            "n": 2000,
+            "compared_with": "",
+            "target": "<= 0.05",
+            "holds": True,
+        }
+        aside = {**measurement, "metric": "aside", "target": "", "holds": None}
+        lost = {**measurement, "metric": "lost", "value": 0.5, "holds": False}
+        (folder / "gate.json").write_text(
+            json.dumps({"name": "gate", "quick": quick, "measurements": [measurement, aside, lost]})
+        )
+
+    def test_targets_met_and_missed_are_shown(self, tmp_path: Path) -> None:
+        self.result(tmp_path, quick=False)
+        text = tool("fill_readme").filled(self.README, tmp_path)
+        assert text.startswith("before\n<!-- results -->\n| benchmark")
+        assert text.endswith("<!-- /results -->\nafter\n")
+        assert (
+            "| gate | false promotions | 0.0123 share of loops (0.01 to 0.02) | 2,000 | "
+            "<= 0.05 | yes |" in text
+        )
+        assert "| lost | 0.5 share of loops (0.01 to 0.02) | 2,000 | <= 0.05 | **no** |" in text
+        assert "aside" not in text
+
+    def test_quick_runs_are_no_results(self, tmp_path: Path) -> None:
+        self.result(tmp_path, quick=True)
+        text = tool("fill_readme").filled(self.README, tmp_path)
+        assert "No results yet" in text
+        assert tool("fill_readme").filled(text, tmp_path) == text
+
+    def test_the_readme_has_its_block(self) -> None:
+        tool("fill_readme").filled((ROOT / "README.md").read_text(), ROOT / "no-such-folder")

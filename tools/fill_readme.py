@@ -1,0 +1,62 @@
+"""Fill the results table of README.md from ``benchmarks/results``.
+
+Every measurement that has a target becomes a row, whether the target holds or not. Runs with
+``QUICK=1`` are left out. Usage: ``python tools/fill_readme.py`` (or ``make readme``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks/results"
+BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+NOTHING_YET = "No results yet: run a benchmark, then `make readme`."
+HEAD = "| benchmark | what | measured | n | target | holds |\n|---|---|---|---|---|---|"
+
+
+def filled(text: str, results: Path) -> str:
+    """Return the README's text with its results block written anew.
+
+    Raises:
+        ValueError: The text has no results block, or more than one.
+    """
+    rows = list(_rows(results))
+    block = "\n".join([HEAD, *rows]) if rows else NOTHING_YET
+    new, count = BLOCK.subn(lambda match: f"{match[1]}{block}\n{match[2]}", text)
+    if count != 1:
+        raise ValueError(f"README has {count} blocks '<!-- results -->'; expected one")
+    return new
+
+
+def _rows(results: Path) -> Iterator[str]:
+    for path in sorted(results.glob("*.json")):
+        result = json.loads(path.read_text())
+        if not result["quick"]:
+            yield from (_row(result["name"], m) for m in result["measurements"] if m["target"])
+
+
+def _row(name: str, measurement: dict[str, Any]) -> str:
+    measured = f"{_figure(measurement['value'])} {measurement['unit']}"
+    if measurement["interval"] is not None:
+        low, high = measurement["interval"]
+        measured += f" ({_figure(low)} to {_figure(high)})"
+    if measurement["compared_with"]:
+        measured += f"; {measurement['compared_with']}"
+    holds = "yes" if measurement["holds"] else "**no**"
+    cells = [name, measurement["metric"], measured, f"{measurement['n']:,}", measurement["target"]]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in [*cells, holds]) + " |"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text(), RESULTS))
+    print(f"{README.name}: results written")
