@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 
 from loopwright.core.episode import Episode, EpisodeHeader, SourceKind
 from loopwright.core.interface import CameraSpec, Interface, VectorSpec
+from loopwright.store.episodes import write_episode
+from loopwright.store.snapshots import Snapshot, save_snapshot
+from loopwright.store.workspace import Workspace
 
 
 def vector(*names: str) -> VectorSpec:
@@ -69,3 +75,20 @@ def make_episode(*, num_steps: int = 25, seed: int = 7, **changes: object) -> Ep
         applied=rng.standard_normal((num_steps, 3)).astype(np.float32),
         evidence=rng.standard_normal((num_steps, len(top.evidence))),
     )
+
+
+def record_all(root: Path, *, num_episodes: int, num_steps: int) -> None:
+    """Do what a collection does, and say aloud what is committed."""
+    with Workspace.create(root, exclusive=True) as workspace:
+        say("ready")
+        rows = []
+        for seed in range(num_episodes):
+            workspace.objects.put_json({"before episode": seed})
+            rows.append(write_episode(workspace, make_episode(seed=seed, num_steps=num_steps)))
+            say(f"committed {rows[-1].id} {rows[-1].digest}")
+        save_snapshot(workspace, Snapshot(episodes=tuple(row.id for row in rows)))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -14,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_episodes import draw, header, make_episode
+from drawn_episodes import draw, header, make_episode, record_all
 
 from loopwright.core.errors import StorageError
 from loopwright.core.interface import Observation
 from loopwright.core.scenario import WorldStep
+from loopwright.store import crashpoints
 from loopwright.store.crashpoints import POINTS, VARIABLE
 from loopwright.store.episodes import EpisodeReader, EpisodeWriter, read_episode, write_episode
 from loopwright.store.workspace import Workspace
@@ -28,15 +32,8 @@ NUM_EPISODES, NUM_STEPS = 3, 12
 RECORDER = f"""
 import sys
 from pathlib import Path
-from drawn_episodes import make_episode
-from loopwright.store.episodes import write_episode
-from loopwright.store.workspace import Workspace
-workspace = Workspace.create(Path(sys.argv[1]), exclusive=True)
-print("ready", flush=True)
-for seed in range({NUM_EPISODES}):
-    digest = workspace.objects.put_json({{"before episode": seed}})
-    row = write_episode(workspace, make_episode(seed=seed, num_steps={NUM_STEPS}))
-    print("committed", row.id, row.digest, flush=True)
+from drawn_episodes import record_all
+record_all(Path(sys.argv[1]), num_episodes={NUM_EPISODES}, num_steps={NUM_STEPS})
 """
 
 
@@ -54,7 +51,10 @@ def record(root: Path, crash_at: str | None = None) -> subprocess.Popen:
 
 def said(process: subprocess.Popen) -> dict[str, str]:
     """Return what a recorder said it had committed: id to digest."""
-    output, _ = process.communicate()
+    return committed_in(process.communicate()[0])
+
+
+def committed_in(output: str) -> dict[str, str]:
     lines = [line.split() for line in output.splitlines() if line.startswith("committed")]
     return {identity: digest for _, identity, digest in lines}
 
@@ -90,20 +90,39 @@ def check_nothing_is_lost(
             assert original.proprio is not None
             assert np.array_equal(episode.proprio, original.proprio[: row.num_steps])
             assert row.num_steps == NUM_STEPS if row.censored is None else row.num_steps > 0
-    again = record(root)
-    assert said(again) == undisturbed
-    assert again.returncode == 0
+    aloud = io.StringIO()
+    with contextlib.redirect_stdout(aloud):
+        record_all(root, num_episodes=NUM_EPISODES, num_steps=NUM_STEPS)
+    assert committed_in(aloud.getvalue()) == undisturbed
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+LATER = [f"{p}:2" for p in POINTS if p.split(".")[0] not in ("marker", "snapshot")]
+
+
+@pytest.mark.parametrize(
+    "crash_at",
+    [
+        *(f"{point}:1" for point in POINTS),
+        "ledger.before_commit:3",
+        "ledger.after_commit:3",
+        *(pytest.param(point, marks=pytest.mark.slow) for point in LATER),
+    ],
+)
 def test_killed_at_any_point_the_recorder_resumes(
-    tmp_path: Path, undisturbed: dict[str, str], point: str, count: int
+    tmp_path: Path, undisturbed: dict[str, str], crash_at: str
 ) -> None:
-    recorder = record(tmp_path / "ws", f"{point}:{count}")
+    recorder = record(tmp_path / "ws", crash_at)
     committed = said(recorder)
     assert recorder.returncode == -signal.SIGKILL
     check_nothing_is_lost(tmp_path / "ws", committed, undisturbed)
+
+
+def test_every_point_in_the_source_is_listed() -> None:
+    source = Path(crashpoints.__file__).parent
+    text = "".join(path.read_text() for path in source.rglob("*.py"))
+    assert set(re.findall(r'reach\("([^"]+)"\)', text)) == {
+        point for point in POINTS if point.split(".")[0] not in crashpoints.PUBLISHED
+    }
 
 
 def kill_somewhere(root: Path, undisturbed: dict[str, str], seed: int) -> None:
@@ -223,21 +242,18 @@ def small_disk() -> Iterator[Path]:
     folder.rmdir()
 
 
-def fill(workspace: Workspace) -> list[str]:
-    """Record until the disk is full; return the ids that were committed."""
-    committed = []
-    with pytest.raises(StorageError, match="free") as caught:
-        for seed in range(1000):
-            committed.append(write_episode(workspace, make_episode(seed=seed)).id)
-    assert str(workspace.root) in str(caught.value)
-    return committed
+def record_until_refused(workspace: Workspace, committed: list[str]) -> None:
+    for seed in range(1000):
+        committed.append(write_episode(workspace, make_episode(seed=seed)).id)
 
 
 def test_a_full_disk_is_a_storage_error_and_costs_no_earlier_episode(small_disk: Path) -> None:
     with Workspace.create(small_disk / "ws") as workspace:
         reserve = small_disk / "reserve"
         reserve.write_bytes(bytes(200_000))
-        committed = fill(workspace)
+        committed: list[str] = []
+        with pytest.raises(StorageError, match=rf"{workspace.root}.*free"):
+            record_until_refused(workspace, committed)
         assert committed
         for identity in committed:
             read_episode(workspace, identity)

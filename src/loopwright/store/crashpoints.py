@@ -12,8 +12,9 @@ VARIABLE = "LOOPWRIGHT_CRASH_AT"
 PUBLISH_STEPS = ("written", "synced", "renamed", "published")
 """The steps of :func:`loopwright.store.durable.publish`, in order."""
 
-PUBLISHED = ("object", "text", "episode")
-"""What is published: an object, a small text file, an episode folder."""
+PUBLISHED = ("marker", "object", "description", "episode", "snapshot")
+"""What is published: ``workspace.toml``, an object, ``episode.json``, an episode's folder, a
+snapshot's file."""
 
 POINTS: tuple[str, ...] = (
     *(f"{name}.{step}" for name in PUBLISHED for step in PUBLISH_STEPS),

@@ -64,8 +64,13 @@ def publish(temporary: Path, final: Path, name: str) -> None:
     reach(f"{name}.published")
 
 
-def write_text_file(path: Path, text: str) -> None:
+def write_text_file(path: Path, text: str, name: str) -> None:
     """Write a small text file, whole or not at all.
+
+    Args:
+        path: Where; a file that is there is replaced.
+        text: What it says.
+        name: Prefix of the crash points that are passed.
 
     Raises:
         StorageError: The operating system refused.
@@ -74,7 +79,7 @@ def write_text_file(path: Path, text: str) -> None:
     with storing(path):
         try:
             temporary.write_text(text, encoding="utf-8")
-            publish(temporary, path, "text")
+            publish(temporary, path, name)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -112,7 +112,7 @@ def describe(folder: Path, header: EpisodeHeader, num_steps: int) -> Description
         recorded_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     text = json.dumps(description.to_json(), indent=1, ensure_ascii=False)
-    write_text_file(folder / DESCRIPTION, text + "\n")
+    write_text_file(folder / DESCRIPTION, text + "\n", "description")
     return description
 
 

@@ -59,7 +59,7 @@ def save_snapshot(workspace: Workspace, snapshot: Snapshot) -> str:
     digest = workspace.objects.put_json(snapshot.to_json())
     path = _path(workspace, digest)
     if not path.exists():
-        write_text_file(path, canonical_json(snapshot.to_json()).decode())
+        write_text_file(path, canonical_json(snapshot.to_json()).decode(), "snapshot")
     return digest
 
 

@@ -196,7 +196,8 @@ def _lay_out(root: Path) -> None:
     Ledger(root / _LEDGER).close()
     # Written last: a folder with this file is a whole workspace.
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_text_file(root / MARKER, f'schema_version = {SCHEMA_VERSION}\ncreated_at = "{created}"\n')
+    text = f'schema_version = {SCHEMA_VERSION}\ncreated_at = "{created}"\n'
+    write_text_file(root / MARKER, text, "marker")
 
 
 def _check_version(root: Path) -> None:
