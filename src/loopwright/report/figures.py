@@ -113,8 +113,8 @@ def gate_evidence(gate: GateReport, round_index: int) -> str | None:
     """Draw how the evidence of one gate grew, pair by pair, against its threshold."""
     if not gate.evidence:
         return None
-    floor = 1e-3
-    values = np.clip([1.0, *gate.evidence], floor, None)
+    # Beyond a thousand times either way more evidence changes nothing, and would flatten the rest.
+    values = np.clip([1.0, *gate.evidence], 1e-3, 1e3 * gate.threshold)
     pairs = np.arange(len(values))
     crossed = gate.evidence[-1] >= gate.threshold
     role = "good" if crossed else "bad"

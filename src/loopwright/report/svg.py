@@ -27,17 +27,17 @@ WIDTH_IN = 4.9
 # thin lines on white; every pair differs in lightness too, so it survives a grey print.
 _INK: Mapping[str, tuple[str, str, str]] = {
     "ink": ("#010101", "--ink", "#16191d"),
-    "soft": ("#020202", "--soft", "#5c6670"),
-    "line": ("#030303", "--line", "#d9dee3"),
+    "soft": ("#020202", "--soft", "#59636e"),
+    "line": ("#030303", "--line", "#dfe3e7"),
     "paper": ("#fefefe", "--paper", "#ffffff"),
     "good": ("#040404", "--good", "#0b5fa5"),
-    "bad": ("#050505", "--bad", "#c2490f"),
-    "warn": ("#060606", "--warn", "#8f6a00"),
+    "bad": ("#050505", "--bad", "#b8430b"),
+    "warn": ("#060606", "--warn", "#7d5c00"),
     "series0": ("#070701", "--series0", "#0b5fa5"),
-    "series1": ("#070702", "--series1", "#d98300"),
+    "series1": ("#070702", "--series1", "#c27400"),
     "series2": ("#070703", "--series2", "#12866a"),
     "series3": ("#070704", "--series3", "#a8468c"),
-    "series4": ("#070705", "--series4", "#3aa0dc"),
+    "series4": ("#070705", "--series4", "#2f8fca"),
     "series5": ("#070706", "--series5", "#77808a"),
 }
 NUM_SERIES = 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from loopwright.report.rounds import Decision, GateReport, RoundReport, SuccessRate
@@ -80,6 +81,8 @@ def seconds(cpu_s: float) -> str:
 
 def evidence(value: float) -> str:
     """Return an e-value as people read it: ``"0.31"``, ``"4.2"``, ``"85"``, ``"1.2 × 10⁶"``."""
+    if math.isinf(value):
+        return "\N{INFINITY}"
     if value >= 1e5:
         mantissa, exponent = f"{value:.1e}".split("e")
         power = str(int(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,0 +1,160 @@
+"""The page in a real browser: does it show, play, fit a phone, and keep hostile text quiet?"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic_run import long_run, synthetic_run
+
+from loopwright.report.page import write_page
+from loopwright.report.run import RunReport
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (package chromium)"),
+]
+
+# Runs beside the page, not in it: the page's own policy forbids foreign scripts.
+PROBE = """<!doctype html><iframe id=page width={width} height=900 src={name}></iframe>
+<pre id=found></pre><script>
+const frame = document.getElementById("page");
+const ready = (video) => video.readyState >= 2 && video.videoWidth > 0;
+frame.onload = async () => {{
+  const page = frame.contentDocument, all = (s) => [...page.querySelectorAll(s)];
+  const videos = all("video");
+  videos.forEach((video) => video.scrollIntoView());
+  for (let i = 0; i < 100 && !videos.every(ready); i++) await new Promise(r => setTimeout(r, 50));
+  await new Promise(r => setTimeout(r, 1500));
+  document.getElementById("found").textContent = JSON.stringify({{
+    sections: all("section").map((s) => s.id),
+    headings: all("h1,h2,h3").map((h) => Number(h.tagName[1])),
+    videos: videos.map((v) => ({{ready: ready(v), error: v.error && v.error.message,
+      width: v.videoWidth, time: v.currentTime, label: v.getAttribute("aria-label")}})),
+    images: all("img").map((i) => ({{width: i.naturalWidth, alt: i.alt}})),
+    figures: all("svg").map((s) => ({{label: s.getAttribute("aria-label"),
+      width: s.getBoundingClientRect().width,
+      text: Math.min(99, ...[...s.querySelectorAll("text")].map((t) =>
+        parseFloat(getComputedStyle(t).fontSize) *
+        s.getBoundingClientRect().width / s.viewBox.baseVal.width))}})),
+    ids: all("[id]").map((e) => e.id),
+    overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
+    injected: frame.contentWindow.injected === true,
+    loaded: frame.contentWindow.performance.getEntriesByType("resource")
+      .map((r) => r.name).filter((n) => !n.startsWith("data:")),
+  }});
+}};
+</script>"""
+
+
+def look(run: RunReport, folder: Path, *, width: int, dark: bool = False) -> tuple[dict, str]:
+    """Open the page of a run in Chromium; return what the probe found and the console's text."""
+    page = write_page(run, folder / "report.html")
+    probe = folder / "probe.html"
+    probe.write_text(PROBE.format(width=width, name=page.name))
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--allow-file-access-from-files",
+            "--enable-logging=stderr",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            f"--window-size={max(width, 500) + 40},1000",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stdout[-2000:] + done.stderr[-2000:]
+    assert found[1], "the probe did not finish: " + done.stderr[-2000:]
+    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    return json.loads(html.unescape(found[1])), console
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_whole_report_shows_plays_and_fits(tmp_path: Path, width: int) -> None:
+    seen, console = look(synthetic_run(), tmp_path, width=width)
+    assert console == ""
+    assert seen["loaded"] == []
+    assert seen["sections"] == [
+        "films",
+        "success",
+        "decisions",
+        "imagination",
+        "learning",
+        "data",
+        "costs",
+        "notes",
+        "reproduce",
+    ]
+    assert seen["headings"][0] == 1
+    assert seen["headings"].count(1) == 1
+    steps = [b - a for a, b in zip(seen["headings"], seen["headings"][1:], strict=False)]
+    assert max(steps) <= 1
+    assert len(seen["ids"]) == len(set(seen["ids"]))
+    assert seen["overflow"] <= 0
+    assert len(seen["videos"]) == 6
+    for video in seen["videos"]:
+        assert video["ready"], video
+        assert video["error"] is None
+        assert video["width"] == 256
+        assert "seed" in video["label"]
+    assert any(video["time"] > 0 for video in seen["videos"])
+    assert len(seen["images"]) == 16
+    assert all(image["width"] == 64 and image["alt"] for image in seen["images"])
+    assert len(seen["figures"]) == 9
+    assert all(figure["label"] and figure["width"] > 250 for figure in seen["figures"])
+    assert min(figure["text"] for figure in seen["figures"]) >= 9
+
+
+def test_twenty_rounds_fit_a_phone(tmp_path: Path) -> None:
+    seen, console = look(long_run(20), tmp_path, width=390, dark=True)
+    assert console == ""
+    assert seen["overflow"] <= 0
+    assert len(seen["ids"]) == len(set(seen["ids"]))
+
+
+def test_hostile_text_neither_runs_nor_breaks_the_page(tmp_path: Path) -> None:
+    attack = (
+        '"></title></style></script><script>window.injected=true</script>'
+        "<img src=x onerror='window.injected=true'>"
+    )
+    run = synthetic_run()
+    hostile = replace(
+        run,
+        title=attack,
+        scenario=attack,
+        instruction=attack,
+        recipe=attack,
+        command=attack,
+        notes=(attack,),
+        rounds=tuple(
+            replace(r, label=attack, reason=attack, cost_cpu_s={attack: 1.0}) for r in run.rounds
+        ),
+    )
+    seen, console = look(hostile, tmp_path, width=1280)
+    assert console == ""
+    assert not seen["injected"]
+    assert len(seen["sections"]) == 9
+    assert len(seen["images"]) == 16
