@@ -10,6 +10,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 RECIPE ?= button-press
 WORKSPACE ?= demo
@@ -90,11 +91,14 @@ $(BIN)/python:
 
 # torch first and alone: with an exact version pip takes the build it is configured to prefer,
 # and what depends on torch later finds it there (docs/guides/install.md).
-$(INSTALLED): requirements/lock.txt pyproject.toml | $(BIN)/python
+$(LOCKED): requirements/lock.txt | $(BIN)/python
 	@echo "==> 2/4 $$(grep '^torch==' requirements/lock.txt)"
 	$(BIN)/python -m pip install "$$(grep '^torch==' requirements/lock.txt)"
 	@echo "==> 3/4 the $$(grep -c == requirements/lock.txt) pinned packages of requirements/lock.txt"
 	$(BIN)/python -m pip install --requirement requirements/lock.txt
+	@touch $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml
 	@echo "==> 4/4 loopwright, editable"
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
