@@ -58,8 +58,8 @@ class Measurement:
     """``"ms CPU"``, ``"share of loops"``; a bare share is written ``"share"``."""
     interval: tuple[float, float] | None = None
     """95 % unless the metric says otherwise; None where the number is exact or single."""
-    n: int = 1
-    """How many independent trials are behind it."""
+    n: int | None = 1
+    """How many independent trials are behind it; None for what is computed, not sampled."""
     compared_with: str = ""
     """The rival and its number, measured in the same run unless called published."""
     target: str = ""
@@ -207,7 +207,7 @@ class Benchmark:
                 m.metric,
                 f"{figure(m.value)} {m.unit}",
                 f"{figure(m.interval[0])} to {figure(m.interval[1])}" if m.interval else "",
-                f"{m.n:,}",
+                "exact" if m.n is None else f"{m.n:,}",
                 m.compared_with,
                 m.target,
                 {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[m.holds],

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.harness import Benchmark, Measurement, cpu_seconds, meets
 
+from benchmarks.harness import Benchmark, Measurement, cpu_seconds, meets
 from loopwright.core.errors import InvalidConfig
 
 
