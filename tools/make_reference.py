@@ -1,7 +1,7 @@
 """Write ``docs/reference`` from the code: the verbs of the command line, and the public types.
 
-Usage: ``python tools/make_reference.py`` (or ``make reference``). A test fails when what is
-committed is not what this writes.
+Usage: ``python tools/make_reference.py`` (or ``make reference``); with ``--check`` it only says
+what is out of date, which a test does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,7 +171,19 @@ def pages() -> dict[Path, str]:
     return {COMMAND_LINE: command_line(), API: api()}
 
 
-if __name__ == "__main__":
+def main(*, check: bool) -> int:
+    """Write the pages, or only say which are out of date; return the exit code."""
+    stale = 0
     for page, text in pages().items():
-        page.write_text(text)
-        print(page.relative_to(ROOT))
+        if check and (not page.exists() or page.read_text() != text):
+            print(f"{page.relative_to(ROOT)} is out of date")
+            stale = 1
+        elif not check:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(text)
+            print(page.relative_to(ROOT))
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv))

@@ -158,6 +158,18 @@ def test_every_verb_is_in_the_reference(verb: str) -> None:
     assert f"## {verb}\n" in (ROOT / "docs/reference/command-line.md").read_text()
 
 
+def test_the_reference_is_what_the_code_says() -> None:
+    """Written by ``make reference``; in a process of its own, which only has to import."""
+    done = subprocess.run(
+        [sys.executable, "tools/make_reference.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"run 'make reference': {done.stdout}{done.stderr}"
+
+
 def test_pages_stay_short() -> None:
     lengths = {"README.md": 150, "CONTRIBUTING.md": 100}
     long = {
