@@ -68,6 +68,16 @@ def test_an_episode_without_evidence_or_cameras_is_one_too(workspace: Workspace)
         assert_same_numbers(episode, read_episode(workspace, row.id))
 
 
+def test_a_whole_number_as_a_rate_or_bound_changes_no_id(workspace: Workspace) -> None:
+    interface = make_episode().header.interface
+    whole = replace(interface.action, low=(-1, -1, -1), high=(1, 1, 1))
+    one = make_episode(interface=replace(interface, rate_hz=30, action=whole))
+    two = make_episode(interface=replace(interface, rate_hz=30.0))
+    assert one.id == two.id
+    row = write_episode(workspace, one)
+    assert row.id == one.id == read_episode(workspace, row.id).id
+
+
 def test_the_same_episode_has_the_same_digest_everywhere(tmp_path: Path) -> None:
     digests = set()
     for name in ("one", "two"):

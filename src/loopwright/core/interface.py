@@ -84,8 +84,16 @@ class Interface:
     """Control steps per second."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that :meth:`from_json` reads back equal."""
-        return _listed(asdict(self))
+        """Return plain data that :meth:`from_json` reads back equal.
+
+        Quantities are floats whatever they were given as: equal interfaces have equal digests.
+        """
+        data = _listed(asdict(self))
+        data["rate_hz"] = float(self.rate_hz)
+        for vector in (data["proprio"], data["action"]):
+            vector["low"] = [float(value) for value in vector["low"]]
+            vector["high"] = [float(value) for value in vector["high"]]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Interface:
