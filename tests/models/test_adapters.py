@@ -140,6 +140,14 @@ class TestPythonFunction:
         weights = write(tmp_path / "weights.pkl", "")
         with pytest.raises(UnsafeCandidate, match="pickle"):
             adopt_function(source, tmp_path / "candidate", INTERFACE, attachments=[weights])
+        assert not (tmp_path / "candidate").exists()
+
+    def test_an_attachment_cannot_replace_the_policy(self, tmp_path: Path) -> None:
+        source = write(tmp_path / "mine.py", "def act(o):\n    return [0, 0]\n")
+        (tmp_path / "sub").mkdir()
+        other = write(tmp_path / "sub" / "policy.py", "")
+        with pytest.raises(InvalidConfig, match="taken"):
+            adopt_function(source, tmp_path / "candidate", INTERFACE, attachments=[other])
 
     def test_what_is_no_number_is_named(self, tmp_path: Path) -> None:
         source = write(tmp_path / "mine.py", "def act(o):\n    return 'left'\n")

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from loopwright.core.errors import InvalidConfig, PolicyError
+from loopwright.core.errors import InvalidConfig, LoopwrightError, PolicyError
 from loopwright.core.interface import Interface, Observation
-from loopwright.core.policy import Candidate, Policy
+from loopwright.core.policy import MANIFEST_NAME, Candidate, Policy
 
 FAMILY = "python"
 SOURCE_NAME = "policy.py"
@@ -78,7 +78,8 @@ def adopt_function(
         The sealed candidate.
 
     Raises:
-        InvalidConfig: There is no such file, it defines neither name, or ``folder`` is not empty.
+        InvalidConfig: There is no such file, it defines neither name, ``folder`` is not empty, or
+            an attachment is missing or called like another file.
         PolicyError: The file raised while it was imported.
         UnsafeCandidate: An attachment may hold a pickle.
     """
@@ -87,16 +88,24 @@ def adopt_function(
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise InvalidConfig(f"{folder} is not empty; name a new folder for the candidate")
-    shutil.copyfile(source_file, folder / SOURCE_NAME)
-    for attachment in attachments:
-        shutil.copyfile(attachment, folder / attachment.name)
-    candidate = Candidate.seal(folder, family=FAMILY, interface=interface, config={})
     try:
+        shutil.copyfile(source_file, folder / SOURCE_NAME)
+        for attachment in attachments:
+            _attach(attachment, folder)
+        candidate = Candidate.seal(folder, family=FAMILY, interface=interface, config={})
         load(folder, candidate)
-    except (InvalidConfig, PolicyError):
+    except LoopwrightError:
         shutil.rmtree(folder)
         raise
     return candidate
+
+
+def _attach(attachment: Path, folder: Path) -> None:
+    if not attachment.is_file():
+        raise InvalidConfig(f"attachment {attachment} is no file")
+    if attachment.name == MANIFEST_NAME or (folder / attachment.name).exists():
+        raise InvalidConfig(f"attachment {attachment} has a name that is taken; rename it")
+    shutil.copyfile(attachment, folder / attachment.name)
 
 
 def load(folder: Path, candidate: Candidate) -> Policy:
