@@ -229,6 +229,17 @@ def test_later_rounds_ask_for_more() -> None:
     assert judge(GateConfig(), 10, history).decision == "continue"
 
 
+def test_a_promotion_hands_its_budget_to_the_next_round() -> None:
+    history = trials_of([WIN] * 10)
+    alone = judge(GateConfig(), 4, history)
+    heir = judge(GateConfig(), 4, history, promotions_before=3)
+    assert (alone.decision, heir.decision) == ("continue", "promote")
+    assert heir.alpha == pytest.approx(0.05 * 4 / 5)
+    assert heir.threshold == pytest.approx(25)
+    with pytest.raises(InvalidConfig, match="4 promotions in a row before round 4"):
+        judge(GateConfig(), 4, history, promotions_before=4)
+
+
 def test_before_the_first_look_the_gate_stays_open() -> None:
     for count in (0, 9):
         decision = judge(GateConfig(), 1, trials_of([WIN] * count))

@@ -136,15 +136,18 @@ class Engine:
 
     def _holds(self, receipt: Receipt) -> bool:
         """Tell whether everything that a receipt names is there; what is not is made again."""
+        objects, outputs = self.workspace.objects, receipt.result.outputs
         episodes = receipt.result.facts.get("episodes", ())
         assert isinstance(episodes, (list, tuple))
-        outputs = receipt.result.outputs.values()
-        return all(map(self.workspace.objects.has, outputs)) and self.has_episodes(
-            str(e) for e in episodes
+        return (
+            all(map(objects.has, outputs.values()))
+            and all(objects.has_folder(d) for name, d in outputs.items() if name == "candidate")
+            and self.has_episodes(str(e) for e in episodes)
         )
 
     def _execute(self, works: Sequence[Work]) -> dict[str, Receipt]:
         receipts: dict[str, Receipt] = {}
+        failures: list[BaseException] = []
         with ThreadPoolExecutor(max_workers=self._parallel) as threads:
             futures: dict[Future[Receipt], tuple[Work, Attempt]] = {}
             for work in works:
@@ -153,17 +156,23 @@ class Engine:
             try:
                 for future in as_completed(futures):
                     work, attempt = futures[future]
-                    receipts[work.spec.key] = self._settle(work, attempt, future)
+                    if (error := future.exception()) is None:
+                        receipts[work.spec.key] = self._commit(work, attempt, future.result())
+                        continue
+                    failures.append(error)
+                    self.workspace.ledger.fail(attempt, f"{type(error).__name__}: {error}")
+                    self._executor.stop()  # nothing good can come of the others any more
             except BaseException:
                 # Leaving the block waits for the threads, so end what they wait for.
                 self._executor.stop()
                 raise
+        if failures:
+            raise failures[0]
         return receipts
 
     def _run_child(self, work: Work, attempt: Attempt) -> Receipt:
         spec = work.spec
         self.display.stage_began(spec, work.label)
-        receipt: Receipt | None = None
         try:
             receipt = self._executor.run(
                 spec,
@@ -172,16 +181,13 @@ class Engine:
                 progress=lambda f, m: self.display.stage_progress(spec, f, m),
                 on_start=lambda pid: self.workspace.ledger.note_process(attempt, pid),
             )
-        finally:
-            self.display.stage_ended(spec, receipt)
+        except BaseException:
+            self.display.stage_ended(spec, None)
+            raise
+        self.display.stage_ended(spec, receipt)
         return receipt
 
-    def _settle(self, work: Work, attempt: Attempt, future: Future[Receipt]) -> Receipt:
-        error = future.exception()
-        if error is not None:
-            self.workspace.ledger.fail(attempt, f"{type(error).__name__}: {error}")
-            raise error
-        receipt = future.result()
+    def _commit(self, work: Work, attempt: Attempt, receipt: Receipt) -> Receipt:
         self.workspace.ledger.commit(attempt, receipt)
         shutil.rmtree(self._scratch(work.spec), ignore_errors=True)
         return receipt

@@ -9,9 +9,11 @@ success rate is not the higher one, and promotes when the bet has multiplied its
 - **Looking is free.** The evidence is a test supermartingale, so a worthless challenger ever
   reaches ``1 / alpha_r`` with probability at most ``alpha_r``, however often one looks and for
   whatever reason one stops.
-- **The budget covers the loop, not the round.** ``alpha_r = alpha / (r (r + 1))`` sums to
-  ``alpha``, so a loop of any length makes any promotion that was not earned with probability at
-  most ``alpha``. Challengers may depend on everything seen in earlier rounds.
+- **The budget covers the loop, not the round.** The slices ``alpha / (r (r + 1))`` sum to
+  ``alpha``, and an earned promotion hands its slice on to the next round
+  (:func:`~loopwright.core.sequential.spend_alpha`), so a loop of any length makes one or more
+  unearned promotions with probability at most ``alpha``. Challengers may depend on everything seen
+  in earlier rounds.
 - **Fresh seeds in every round.** A challenger is often chosen *because* it did well on earlier
   seeds, and would do well on them again by that choice alone (the winner's curse). So gate seeds
   are never used twice; the loop draws new ones for every round and counts them.
@@ -207,6 +209,8 @@ class GateDecision:
     reason: str
     """One sentence for a person."""
     round_index: int
+    promotions_before: int
+    """How many gates in a row just before this one ended in a promotion."""
     config: GateConfig
     tally: Tally
     """The pairs it looked at; later ones played no part."""
@@ -225,7 +229,7 @@ class GateDecision:
     @property
     def alpha(self) -> float:
         """Error budget of this round."""
-        return spend_alpha(self.config.alpha, self.round_index)
+        return spend_alpha(self.config.alpha, self.round_index, self.promotions_before)
 
     @property
     def threshold(self) -> float:
@@ -263,6 +267,7 @@ def judge(
     round_index: int,
     trials: Sequence[PairedTrial],
     *,
+    promotions_before: int = 0,
     planned_seeds: Sequence[int] | None = None,
 ) -> GateDecision:
     """Decide on a challenger from the trials so far.
@@ -274,19 +279,20 @@ def judge(
         config: Registered before the first trial of the loop.
         round_index: Which gate of the loop this is, from 1. Every gate spends its own share of
             alpha: a loop with two gates in one turn counts them apart.
+        promotions_before: How many gates in a row just before this one ended in a promotion; they
+            hand their share on. A gate that the floor or a person overruled did not.
         trials: In the order of the seeds as planned, not as finished. At most ``max_pairs``.
         planned_seeds: If given, the trials must have its first seeds, in its order.
 
     Raises:
         ContractError: A seed occurs twice, or trials do not follow the plan.
-        InvalidConfig: There are more trials than ``max_pairs``, or ``round_index`` is below 1.
+        InvalidConfig: There are more trials than ``max_pairs``, or there is no such round.
     """
-    if round_index < 1:
-        raise InvalidConfig(f"round_index {round_index}; the gates of a loop are counted from 1")
+    alpha = spend_alpha(config.alpha, round_index, promotions_before)
     _check_plan(config, trials, planned_seeds)
     decision, reason, seen = "continue", "no look has been due yet", 0
     for seen in config.looks(len(trials)):
-        decision, reason = look(config, round_index, Tally.of(trials[:seen]))
+        decision, reason = look(config, alpha, Tally.of(trials[:seen]))
         if decision != "continue":
             break
     judged = trials[:seen]
@@ -294,6 +300,7 @@ def judge(
         decision=decision,
         reason=reason,
         round_index=round_index,
+        promotions_before=promotions_before,
         config=config,
         tally=Tally.of(judged),
         log_path=_log_path(judged),
@@ -303,12 +310,17 @@ def judge(
     )
 
 
-def look(config: GateConfig, round_index: int, tally: Tally) -> tuple[Decision, str]:
+def look(config: GateConfig, alpha: float, tally: Tally) -> tuple[Decision, str]:
     """Return what one look at the counts decides, and why, in one sentence.
 
     The order of the rules is part of the plan. :func:`judge` looks when a look is due.
+
+    Args:
+        config: Registered before the first trial of the loop.
+        alpha: Error budget of this round.
+        tally: The pairs so far.
     """
-    log_threshold = -math.log(spend_alpha(config.alpha, round_index))
+    log_threshold = -math.log(alpha)
     remaining = config.max_pairs - tally.pairs
     score = f"{tally.wins} won, {tally.losses} lost in {tally.pairs} pairs"
     proof = f"evidence {_amount(tally.log_evidence)} of the {math.exp(log_threshold):,.0f} needed"

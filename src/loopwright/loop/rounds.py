@@ -212,7 +212,7 @@ class Loop:
         self._run_all([self._collect_work(request) for request in lost])
         for request, episodes in zip(record.requests, record.added, strict=True):
             self._pool.add(request, episodes)
-        if not self.engine.workspace.objects.has(record.challenger):
+        if not self.engine.workspace.objects.has_folder(record.challenger):
             self._fit(
                 record.index,
                 self.config.plans[record.index],

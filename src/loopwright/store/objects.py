@@ -102,6 +102,10 @@ class Objects:
         """Tell whether an object of that digest is there; its bytes are not looked at."""
         return self._place(digest).is_file()
 
+    def has_folder(self, digest: str) -> bool:
+        """Tell whether a folder's manifest and everything it names are here, damaged or not."""
+        return self.has(digest) and all(map(self.has, self._manifest(digest).values()))
+
     def path(self, digest: str, *, verify: bool = True) -> Path:
         """Return the read-only file of an object.
 

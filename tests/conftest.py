@@ -1,0 +1,24 @@
+"""Temporary folders in memory where the machine offers it: durability is tested where it counts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_MEMORY = Path("/dev/shm")
+_NEEDED_BYTES = 2 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Thousands of fsyncs on a busy disk would take most of the suite's time.
+    if config.option.basetemp is None and os.access(_MEMORY, os.W_OK) and _roomy(_MEMORY):
+        config.option.basetemp = tempfile.mkdtemp(prefix="loopwright-tests-", dir=_MEMORY)
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+def _roomy(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free > _NEEDED_BYTES
