@@ -121,6 +121,7 @@ def measure_power(bench: Benchmark, rounds: tuple[int, ...]) -> None:
         gate = operate(gate_rule(CONFIG, round_index), matchup)
         fixed = operate(sign_test_rule(LOOKS[-1:], alpha), matchup)
         naive = operate(NAIVE["p < 0.05 at any look"], matchup)
+        rich = operate(gate_rule(CONFIG, round_index, round_index - 1), matchup)
         needed = fixed_pairs_needed(matchup, alpha, gate.promoted)
         bench.add(
             Measurement(
@@ -129,6 +130,7 @@ def measure_power(bench: Benchmark, rounds: tuple[int, ...]) -> None:
                 unit="of gates",
                 n=None,
                 compared_with=(
+                    f"after promotions only {rich.promoted:.3f}; "
                     f"fixed {LOOKS[-1]} pairs, same alpha {fixed.promoted:.3f}; "
                     f"invalid p < 0.05 at any look {naive.promoted:.3f}"
                 ),
@@ -140,7 +142,10 @@ def measure_power(bench: Benchmark, rounds: tuple[int, ...]) -> None:
                 value=gate.mean_pairs,
                 unit="pairs",
                 n=None,
-                compared_with=f"fixed-n test of the same power and alpha: {needed} pairs",
+                compared_with=(
+                    f"after promotions only {figure(rich.mean_pairs)}; "
+                    f"fixed-n test of the same power and alpha {needed}"
+                ),
             )
         )
 
@@ -185,6 +190,25 @@ def rounds_of(rules: list[StoppingRule], matchup: Matchup) -> Callable[..., np.n
         return np.stack(columns, axis=1)
 
     return draw
+
+
+def after_every_gain(loops: int, rng: np.random.Generator) -> np.ndarray:
+    """A real gain, then a worthless challenger with the budget that the gain hands on, in turn.
+
+    No order of gains makes unearned promotions likelier: every slice of the budget gets used.
+    """
+    gain, worthless = Matchup.of(0.1, 0.9), Matchup.of(0.5, 0.5)
+    in_a_row = np.zeros(loops, dtype=int)
+    columns = []
+    for index in range(1, ROUNDS + 1):
+        counts = draw_counts(LOOKS, gain if index % 2 else worthless, loops, rng)
+        promoted = np.zeros(loops, dtype=bool)
+        for before in np.unique(in_a_row):
+            among = in_a_row == before
+            promoted[among] = promotes(gate_rule(CONFIG, index, int(before)), counts[among])
+        in_a_row = np.where(promoted, in_a_row + 1, 0)
+        columns.append(promoted & (index % 2 == 0))
+    return np.stack(columns, axis=1)
 
 
 def from_pairs(solved: np.ndarray) -> np.ndarray:
@@ -297,6 +321,7 @@ def poisons(loops: int) -> list[Poison]:
     flipped = Matchup.of(0.9 * 0.8 + 0.1 * 0.2, 0.9 * 0.8 + 0.1 * 0.2)
     defended = [
         ("the champion itself, 50 rounds", rounds_of(gates(50), Matchup.of(0.5, 0.5)), loops),
+        ("worthless after every earned promotion", after_every_gain, loops),
         ("evaluator flips 20 % of verdicts", rounds_of(gates(), flipped), loops),
         ("evaluator loses 2 % of verdicts", missing_verdicts(0.02, 0.5, 0.5), few),
         ("verifier that always passes", rounds_of(gates(), Matchup(win=0.0, loss=0.0)), loops),

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 
+from loopwright.core.sequential import spend_alpha
 from loopwright.core.statistics import sign_test
 from loopwright.loop.gate import Decision, GateConfig, Tally, look
 
@@ -70,12 +71,13 @@ def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
 
 
 @cache
-def gate_rule(config: GateConfig, round_index: int) -> StoppingRule:
+def gate_rule(config: GateConfig, round_index: int, promotions_before: int = 0) -> StoppingRule:
     """Return the gate of one round, when no verdict is missing."""
+    alpha = spend_alpha(config.alpha, round_index, promotions_before)
 
     def decide(pairs: int, wins: int, losses: int) -> Decision:
         ties = pairs - wins - losses
-        return look(config, round_index, Tally(wins=wins, losses=losses, ties=ties))[0]
+        return look(config, alpha, Tally(wins=wins, losses=losses, ties=ties))[0]
 
     return tabulate(config.looks(config.max_pairs), decide)
 

@@ -155,6 +155,25 @@ def test_alpha_is_spent_but_never_overspent() -> None:
     assert sum(shares) == pytest.approx(0.05 * (1 - 1 / 101))
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_rounds_with_worthless_challengers_never_share_budget(is_worthless: list[bool]) -> None:
+    """The step of the proof: with every real gain promoted, null rounds spend alpha at most."""
+    spent, in_a_row = 0.0, 0
+    for round_index, worthless in enumerate(is_worthless, start=1):
+        budget = spend_alpha(0.05, round_index, in_a_row)
+        if worthless:
+            spent += budget
+        in_a_row = 0 if worthless else in_a_row + 1
+    assert spent <= 0.05 * (1 + 1e-12)
+
+
+def test_promotions_in_a_row_hand_their_budget_on() -> None:
+    slices = [spend_alpha(0.05, r) for r in range(1, 11)]
+    for promotions in range(10):
+        inherited = spend_alpha(0.05, 10, promotions)
+        assert inherited == pytest.approx(sum(slices[9 - promotions :]))
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -165,6 +184,8 @@ def test_alpha_is_spent_but_never_overspent() -> None:
         lambda: confidence_sequence(1, 2, 0.0),
         lambda: spend_alpha(0.05, 0),
         lambda: spend_alpha(1.0, 1),
+        lambda: spend_alpha(0.05, 3, 3),
+        lambda: spend_alpha(0.05, 3, -1),
     ],
 )
 def test_impossible_input_is_refused(call) -> None:

@@ -125,19 +125,42 @@ def _lower_end(successes: int, trials: int, confidence: float) -> float:
     return last_true(is_rejected, 0.0, successes / trials)
 
 
-def spend_alpha(alpha: float, round_index: int) -> float:
-    """Return the error budget of one round: ``alpha / (r (r + 1))``.
+def spend_alpha(alpha: float, round_index: int, promotions_before: int = 0) -> float:
+    """Return the error budget of one round of a loop.
 
-    The shares 1/2, 1/6, 1/12, ... sum to 1 over infinitely many rounds (the sum telescopes), so by
-    the union bound the chance of any false rejection in the whole loop, however long it runs, is
-    at most ``alpha``. A round that is not used loses its share.
+    The budget is cut into slices ``alpha / (r (r + 1))``: 1/2, 1/6, 1/12, ... of it, which sum to
+    all of it over infinitely many rounds. A round owns its slice, and inherits what the round
+    before it had *if that round ended in a promotion*: money spent on an earned promotion was
+    never lost. After ``k`` promotions in a row the slices of ``r - k`` to ``r`` add up to
+    ``alpha (1 / (r - k) - 1 / (r + 1))``. A round that ends otherwise loses what it had.
+
+    **In any loop, however long, the chance of one or more unearned promotions is at most alpha.**
+    Call a round *null* if its challenger is not better; that is settled before its trials begin,
+    though it may depend on all rounds before. As long as no null round has been promoted, a run
+    of promotions contains none, so the budget of a null round consists of slices after the
+    previous null round: different null rounds use different slices. Given its past, a null round
+    is promoted with a chance of at most its budget (Ville), so the chance that some null round is
+    the first to be promoted is at most the expected sum of all those slices, and thus ``alpha``.
+
+    This is the online fallback procedure of Tian & Ramdas 2021, "Online control of the familywise
+    error rate", Statistical Methods in Medical Research 30.
 
     Args:
         alpha: Error budget of the whole loop.
-        round_index: r, counted from 1.
+        round_index: r, counted from 1; every gate of a loop has its own.
+        promotions_before: k, how many rounds in a row ended in a promotion just before this one.
+
+    Raises:
+        InvalidConfig: A value is impossible.
     """
     if not 0 < alpha < 1:
         raise InvalidConfig(f"alpha {alpha}; expected above 0 and below 1, such as 0.05")
     if round_index < 1:
-        raise InvalidConfig(f"round_index {round_index}; gated rounds are counted from 1")
-    return alpha / (round_index * (round_index + 1))
+        raise InvalidConfig(f"round_index {round_index}; the gates of a loop are counted from 1")
+    if not 0 <= promotions_before < round_index:
+        raise InvalidConfig(
+            f"{promotions_before} promotions in a row before round {round_index}; "
+            f"expected 0 to {round_index - 1}"
+        )
+    first, last = round_index - promotions_before, round_index
+    return alpha * (last - first + 1) / (first * (last + 1))
