@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -87,7 +88,11 @@ class StopsAfter(InProcessExecutor):
 def turn(
     folder: Path, config: LoopConfig, executor: InProcessExecutor | None = None
 ) -> tuple[list[RoundRecord], Ending | None]:
-    with Workspace.create(folder, exclusive=True) as workspace:
+    # The digest of the code is a constant here: who edits while the tests run gets no odd failure.
+    with (
+        Workspace.create(folder, exclusive=True) as workspace,
+        patch("loopwright.loop.engine.code_digest", lambda: "this code"),
+    ):
         loop = Loop(config, Engine(workspace, executor or InProcessExecutor(), parallel=1))
         records = loop.run()
         return records, loop.end()
