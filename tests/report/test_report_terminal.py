@@ -97,9 +97,9 @@ def test_the_sparkline_never_outgrows_its_width(pairs: int) -> None:
         (1.0, "1"),
         (85.4, "85"),
         (12_345.0, "12,345"),
-        (1.24e7, "1.2 × 10⁷"),
+        (1.24e7, f"1.2 {wording.TIMES} 10⁷"),
         (float("inf"), "∞"),
-    ],  # noqa: RUF001
+    ],
 )
 def test_evidence_is_said_in_few_digits(value: float, words: str) -> None:
     assert wording.evidence(value) == words

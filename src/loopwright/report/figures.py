@@ -181,7 +181,7 @@ def learning_curves(
             axes.set_yscale("log")
             _plain_decades(axes)
         axes.set_xlabel("training step")
-        axes.set_ylabel(f"{title} ({unit})" if unit else title)
+        axes.set_ylabel(_axis_label(title, unit))
         axes.margins(x=0.02)
         if len(drawn) > 1:
             names = [label for label, _ in drawn] if few else ["earlier", drawn[-1][0]]
@@ -211,7 +211,7 @@ def cost_by_round(rounds: Sequence[RoundReport]) -> str | None:
             left += width
         for row, total in zip(rows, left, strict=True):
             axes.annotate(
-                f"{total:,.0f} s",
+                f"{total:,.{0 if total >= 10 else 1}f} s",
                 (total, row),
                 xytext=(5, 0),
                 textcoords="offset points",
@@ -249,10 +249,10 @@ def domain_map(domain: DomainMap) -> str | None:
                 legend[domain.covered_label] = _covered(axes, domain.covered)
             legend |= _outcome_dots(axes, domain.points, outcomes)
             axes.set_title(f"{name}: {outcomes.count('success')} of {len(outcomes)}")
-            axes.set_xlabel(f"{domain.x_name} ({domain.unit})")
+            axes.set_xlabel(_axis_label(domain.x_name, domain.unit))
             axes.locator_params(nbins=4)
             axes.spines[:].set_visible(True)
-        panels[0].set_ylabel(f"{domain.y_name} ({domain.unit})")
+        panels[0].set_ylabel(_axis_label(domain.y_name, domain.unit))
         svg.legend_above(figure, list(legend.values()), list(legend))
         return svg.to_svg(
             figure,
@@ -320,6 +320,11 @@ def _success_words(rounds: Iterable[RoundReport]) -> str:
         for r in rounds
         if r.challenger_success
     )
+
+
+def _axis_label(name: str, unit: str) -> str:
+    words = name.replace("_", " ")
+    return f"{words} ({unit})" if unit else words
 
 
 def _plain_decades(axes: Axes) -> None:

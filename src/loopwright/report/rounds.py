@@ -146,7 +146,7 @@ class RoundReport:
     """Demonstrations with actions spent so far, this round included."""
     gate: GateReport | None = None
     success: SuccessRate | None = None
-    """Success of the challenger where no gate measured it (the genesis round)."""
+    """Success of the challenger in operation, where no gate measured it (the genesis round)."""
     curves: tuple[Curve, ...] = ()
     cost_cpu_s: Mapping[str, float] = field(default_factory=dict)
     """CPU-seconds by stage."""

@@ -15,6 +15,9 @@ from loopwright.report.pictures import DomainMap, FilmPair, Imagination
 from loopwright.report.plain import from_plain, to_plain
 from loopwright.report.rounds import RoundReport, SuccessRate
 
+Place = Literal["sealed seeds", "gate seeds", "seeds of its own operation"]
+"""Which starts a rate was measured on."""
+
 SCHEMA_VERSION = 1
 
 
@@ -60,7 +63,7 @@ class Standing:
     digest: str
     round: int
     success: SuccessRate
-    measured_on: Literal["sealed seeds", "gate seeds"]
+    measured_on: Place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,22 +109,31 @@ class RunReport:
     def standings(self) -> tuple[Standing, Standing] | None:
         """Return how the first and the present champion do, measured the same way.
 
-        Sealed seeds are preferred, and used only when both champions were judged on them.
-        None when fewer than one champion has a measured success.
+        Sealed seeds come first; then the last gate that each took part in, where both always face
+        the same kind of seeds; then operation. A place counts only if both were measured there.
+        None when there is no champion, or no such place.
         """
         crowned = [(r.index, r.champion_after) for r in self.rounds if r.installs]
         sealed = {s.candidate: s.success for s in self.sealed}
-        return _ends(crowned, sealed, "sealed seeds") or _ends(
-            crowned, self._gate_rates(), "gate seeds"
+        return (
+            _ends(crowned, sealed, "sealed seeds")
+            or _ends(crowned, self._gate_rates(), "gate seeds")
+            or _ends(crowned, self._operation_rates(), "seeds of its own operation")
         )
 
     def _gate_rates(self) -> dict[str, SuccessRate]:
         rates: dict[str, SuccessRate] = {}
         for turn in self.rounds:
-            digest = turn.champion_after if turn.decision == "genesis" else turn.challenger
-            if digest and turn.challenger_success:
-                rates[digest] = turn.challenger_success
+            for digest, success in (
+                (turn.champion_before, turn.champion_success),
+                (turn.challenger, turn.gate and turn.gate.challenger),
+            ):
+                if digest and success:
+                    rates[digest] = success
         return rates
+
+    def _operation_rates(self) -> dict[str, SuccessRate]:
+        return {r.challenger: r.success for r in self.rounds if r.challenger and r.success}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
@@ -140,7 +152,7 @@ class RunReport:
 def _ends(
     crowned: Sequence[tuple[int, str | None]],
     rates: Mapping[str, SuccessRate],
-    place: Literal["sealed seeds", "gate seeds"],
+    place: Place,
 ) -> tuple[Standing, Standing] | None:
     """Return the first and last of the crowned, if the success of both is known."""
     if not crowned:

@@ -35,7 +35,7 @@ def hero(run: RunReport) -> Html:
     """The result first: two rates and their intervals, then what they cost."""
     ends = run.standings()
     day = (run.finished_utc or run.started_utc)[:10]
-    eyebrow = join(*filter(None, ("Loopwright run", run.title, day)), between=" · ")
+    eyebrow = join(*filter(None, ("Loopwright", run.title, day)), between=" · ")
     if ends is None:
         headline: Child = element("h1", run.title)
         bars = None
@@ -166,7 +166,7 @@ def _film(film: Film | None, seed: int) -> Html:
             playsinline=True,
         ),
         _badge(tone, sign, film.outcome),
-        element("p", film.label, _aside(film.caption)),
+        element("p", wording.capital(film.label), _aside(film.caption)),
         class_="film",
     )
 
@@ -176,8 +176,8 @@ def success(run: RunReport) -> Html | None:
     drawn = [
         _figure(
             figures.success_by_round(run.rounds),
-            "Every challenger beside the champion it met, on the same seeds. "
-            "Lines are exact intervals.",
+            "Every challenger beside the champion it met, on the same seeds; the first champion "
+            "alone, in operation. Lines are exact intervals.",
         ),
         _figure(
             figures.success_by_labels(run.rounds),
@@ -197,7 +197,12 @@ def _sealed(run: RunReport) -> Html | None:
     if not run.sealed:
         return None
     rows = [
-        (s.label, wording.rate(s.success), wording.measured(s.success), str(s.uses))
+        (
+            wording.capital(s.label),
+            wording.rate(s.success),
+            wording.measured(s.success),
+            str(s.uses),
+        )
         for s in run.sealed
     ]
     return element(
@@ -219,10 +224,18 @@ def decisions(run: RunReport) -> Html | None:
     rows = [
         (
             element("strong", str(r.index)),
-            join(element("strong", r.label), _planted_mark(r), _aside(wording.added(r.added))),
+            join(
+                element("strong", wording.capital(r.label)),
+                _planted_mark(r),
+                _aside(wording.added(r.added)),
+            ),
             _rates_cell(r),
             _evidence_cell(r.gate),
-            join(_decision_badge(r.decision), element("p", r.reason or wording.DASH), _checks(r)),
+            join(
+                _decision_badge(r.decision),
+                element("p", wording.sentence(r.reason) or wording.DASH),
+                _checks(r),
+            ),
         )
         for r in run.rounds
     ]
@@ -230,7 +243,7 @@ def decisions(run: RunReport) -> Html | None:
     drawn = [
         _figure(
             figures.gate_evidence(r.gate, r.index),
-            f"Round {r.index}: {r.label}. {wording.DECISION_WORDS[r.decision].capitalize()}.",
+            f"Round {r.index}: {r.label}, {wording.DECISION_WORDS[r.decision]}.",
         )
         for r in run.rounds
         if r.gate
@@ -317,7 +330,9 @@ def imagination(run: RunReport) -> Html | None:
 
 
 def _imagination_strip(seen: Imagination) -> Html:
-    times = [f"+{t:g} s" for t in seen.ahead_s] or [f"frame {i}" for i in range(len(seen.real))]
+    times = [f"+{t:g} s" for t in seen.ahead_s] or [
+        f"moment {i + 1}" for i in range(len(seen.real))
+    ]
     cells = [
         element(
             "div",
@@ -364,7 +379,7 @@ def data(run: RunReport) -> Html | None:
     kinds = list(dict.fromkeys(k for r in run.rounds for k, n in r.added.items() if n))
     if not kinds and not run.lineage:
         return None
-    heads = ["Round", *(wording.KIND_WORDS.get(k, (k, k))[1].capitalize() for k in kinds)]
+    heads = ["Round", *(kind.capitalize() for kind in kinds)]
     rows = [
         (
             element("strong", str(r.index)),
@@ -443,11 +458,10 @@ def _standard_notes(run: RunReport) -> list[str]:
             f"The headline: {rates}, on {ends[1].measured_on} of {run.scenario}. "
             "It says nothing about other scenarios, and nothing about a physical robot."
         )
-        if ends[1].measured_on == "gate seeds" and ends[0] != ends[1]:
+        if ends[1].measured_on == "gate seeds":
             lines.append(
                 "A gate stops as soon as it has seen enough, which favours whoever was ahead: "
-                "the rate of a champion at its own promotion is a little flattering. The decision "
-                "itself stays valid."
+                "rates from gates flatter the winner a little. The decision itself stays valid."
             )
     missing = sum(r.gate.missing for r in run.rounds if r.gate)
     if missing:
@@ -455,10 +469,6 @@ def _standard_notes(run: RunReport) -> list[str]:
             f"{wording.count(missing, 'trial')} ended without a verdict and "
             "counted neither for nor against."
         )
-    lines.append(
-        f"One run from seed {run.seed}. Another draw of the demonstrations can move every number "
-        "here; compare several runs before comparing methods."
-    )
     if run.machine:
         words = ", ".join(f"{name} {value}" for name, value in run.machine.items())
         lines.append(f"Measured on: {words}.")

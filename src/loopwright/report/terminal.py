@@ -42,7 +42,7 @@ def status_view(run: RunReport) -> RenderableType:
         last = run.rounds[-1]
         lines += [Text(), Text.assemble(f"Round {last.index}: ", _decision(last.decision))]
         if last.reason:
-            lines.append(Text(last.reason))
+            lines.append(Text(wording.sentence(last.reason)))
     return Group(*lines)
 
 
@@ -60,7 +60,7 @@ def history_table(run: RunReport) -> Table:
     for turn in run.rounds:
         table.add_row(
             str(turn.index),
-            Text(turn.label + (" (planted)" if turn.planted else "")),
+            Text(wording.capital(turn.label)),
             str(turn.labelled_demos),
             _rates(turn),
             _evidence_words(turn.gate),
@@ -83,7 +83,7 @@ def explain_view(run: RunReport, index: int) -> RenderableType:
         Text.assemble((f"Round {turn.index}: {turn.label}  ", "bold"), _decision(turn.decision))
     ]
     if turn.reason:
-        lines.append(Text(turn.reason))
+        lines.append(Text(wording.sentence(turn.reason)))
     if turn.planted:
         lines.append(Text("The recipe planted this challenger to show the gate at work.", "dim"))
     lines += [Text(), _facts(turn)]

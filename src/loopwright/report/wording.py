@@ -40,6 +40,16 @@ def spelled(number: int, one: str, many: str | None = None) -> str:
     return digits if number >= len(_SMALL) else f"{_SMALL[number]} {digits.split(' ', 1)[1]}"
 
 
+def capital(text: str) -> str:
+    """Return a label that begins with a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """Return text that begins with a capital and ends with a stop."""
+    return capital(text) + ("" if not text or text[-1] in ".!?" else ".")
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return ``"1 round"`` or ``"3 rounds"``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -139,8 +149,7 @@ def _composed_verdict(report: RunReport) -> str:
         )
     if blocked:
         clauses.append(f"{spelled(len(blocked), 'gate')} blocked by missing trials")
-    sentence = "; ".join(clauses) + "."
-    return sentence[0].upper() + sentence[1:]
+    return sentence("; ".join(clauses))
 
 
 def _promotions(rounds: list[int]) -> str:
