@@ -69,3 +69,8 @@ def digest_tree(root: str | os.PathLike[str], suffix: str = "") -> str:
     root = Path(root)
     files = sorted(p for p in root.rglob(f"*{suffix}") if p.is_file())
     return digest_json({p.relative_to(root).as_posix(): digest_file(p) for p in files})
+
+
+def folder_manifest(files: Mapping[str, str]) -> dict[str, Json]:
+    """Return the plain data whose digest is the digest of a folder (file name to digest)."""
+    return {"folder": dict(files)}

@@ -10,7 +10,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from loopwright.core.digest import Json, canonical_json, digest_file, digest_json
+from loopwright.core.digest import (
+    Json,
+    canonical_json,
+    digest_bytes,
+    digest_file,
+    digest_json,
+    folder_manifest,
+)
 from loopwright.core.episode import Episode
 from loopwright.core.errors import DamagedData, UnsafeCandidate
 from loopwright.core.interface import Interface, Observation
@@ -79,8 +86,9 @@ class Candidate:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the manifest, and through it over every file."""
-        return digest_json(self.to_json())
+        """Digest of the whole folder, manifest and every file: what an object store calls it."""
+        manifest = digest_bytes(canonical_json(self.to_json()))
+        return digest_json(folder_manifest({**self.files, MANIFEST_NAME: manifest}))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""

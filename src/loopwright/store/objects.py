@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from loopwright.core.digest import Json, canonical_json, digest_bytes, digest_file
+from loopwright.core.digest import Json, canonical_json, digest_bytes, digest_file, folder_manifest
 from loopwright.core.errors import DamagedData, InvalidConfig, UsageError
 from loopwright.store.durable import (
     if_abandoned,
@@ -95,7 +95,7 @@ class Objects:
             UsageError: It is no folder, or holds a link or a special file.
         """
         return self.put_json(
-            {"folder": {name: self.put_file(folder / name) for name in _file_names(folder)}}
+            folder_manifest({name: self.put_file(folder / name) for name in _file_names(folder)})
         )
 
     def has(self, digest: str) -> bool:
