@@ -129,7 +129,7 @@ def test_a_video_folder_that_was_given_actions_is_refused(workspace: Workspace) 
     described["files"]["data.parquet"] = digest_file(folder / "data.parquet")
     described["digest"] = digest_json({"header": described["header"], "files": described["files"]})
     (folder / "episode.json").write_text(json.dumps(described))
-    workspace.ledger.forget_episode(row.id)
+    workspace.ledger.forget_episodes([row.id])
     with pytest.raises(ContractError, match="requested"):
         read_episode(workspace, row.id)
 
@@ -304,8 +304,7 @@ def test_an_episode_the_ledger_has_not_heard_of_is_indexed_at_the_next_start(
 ) -> None:
     with Workspace.create(tmp_path / "ws") as workspace:
         rows = [write_episode(workspace, make_episode(seed=s)) for s in (1, 2)]
-        for row in rows:
-            workspace.ledger.forget_episode(row.id)
+        workspace.ledger.forget_episodes(row.id for row in rows)
         (workspace.episodes_folder / rows[1].id / "episode.json").write_text("{")
     with Workspace.open(tmp_path / "ws", exclusive=True) as workspace:
         assert workspace.recovery.reindexed == (rows[0].id,)
@@ -315,3 +314,19 @@ def test_an_episode_the_ledger_has_not_heard_of_is_indexed_at_the_next_start(
         assert "episode.json" in reason.read_text()
     with Workspace.open(tmp_path / "ws", exclusive=True) as workspace:
         assert not workspace.recovery
+
+
+def test_an_episode_whose_folder_was_taken_away_is_forgotten_and_found_again(
+    tmp_path: Path,
+) -> None:
+    with Workspace.create(tmp_path / "ws") as workspace:
+        row, other = (write_episode(workspace, make_episode(seed=s)) for s in (1, 2))
+        folder = workspace.episodes_folder / row.id
+    folder.rename(tmp_path / "elsewhere")
+    with Workspace.open(tmp_path / "ws", exclusive=True) as workspace:
+        assert workspace.recovery.forgotten == (row.id,)
+        assert workspace.ledger.episodes() == [other]
+    (tmp_path / "elsewhere").rename(folder)
+    with Workspace.open(tmp_path / "ws", exclusive=True) as workspace:
+        assert workspace.recovery.reindexed == (row.id,)
+        assert workspace.ledger.episodes() == [row, other]

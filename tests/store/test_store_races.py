@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,23 @@ def test_a_writer_that_never_lets_go_is_named_after_a_while(
     two.add_event("mine")
     one.close()
     two.close()
+
+
+def test_threads_may_share_a_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+
+    def work(thread: int) -> None:
+        for number in range(25):
+            ledger.add_event("step", thread=thread, number=number)
+            ledger.events()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    events = ledger.events(1000)
+    for thread in range(4):
+        mine = [e.data["number"] for e in events if e.data["thread"] == thread]
+        assert mine == list(range(25))
+    ledger.close()
 
 
 def test_a_full_disk_refuses_a_transaction_whole(tmp_path: Path) -> None:

@@ -280,6 +280,20 @@ def test_a_disk_that_fills_while_recording_leaves_something_to_salvage(
     assert write_episode(workspace, make_episode()).id == header().id
 
 
+def test_a_disk_that_is_full_at_the_first_byte_leaves_nothing(workspace: Workspace) -> None:
+    writer = EpisodeWriter(workspace)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(StorageError, match="ulimit"):
+            writer.on_begin(header())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((workspace.staging_folder / "recordings").iterdir()) == []
+    writer.on_begin(header())
+    writer.discard()
+
+
 def step_until_refused(writer: EpisodeWriter) -> None:
     for t in range(1000):
         writer.on_step(*step_of(t))

@@ -23,6 +23,7 @@ from loopwright.core.episode import EpisodeHeader
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.store.durable import make_folder, storing, write_text_file
 from loopwright.store.ledger import EpisodeRow
+from loopwright.store.recovery import Recovery
 
 if TYPE_CHECKING:
     from loopwright.store.workspace import Workspace
@@ -175,26 +176,28 @@ def quarantine_folder(workspace: Workspace, folder: Path, reason: str) -> Path:
 def quarantine_episode(workspace: Workspace, episode_id: str, reason: str) -> Path:
     """Move a damaged episode away and forget it, so that it can be recorded again."""
     kept = quarantine_folder(workspace, workspace.episodes_folder / episode_id, reason)
-    workspace.ledger.forget_episode(episode_id)
+    workspace.ledger.forget_episodes([episode_id])
     workspace.ledger.add_event("episode quarantined", episode=episode_id, reason=reason)
     return kept
 
 
-def index_missing(workspace: Workspace) -> tuple[list[str], list[str]]:
-    """Index committed folders that the ledger has not heard of.
-
-    Returns:
-        The ids that were indexed, and those that were quarantined instead.
-    """
+def reconcile(workspace: Workspace) -> Recovery:
+    """Make the ledger's index say what is on disk: the folders are right, the index follows."""
     known = workspace.ledger.episode_ids()
+    present = {entry.name for entry in os.scandir(workspace.episodes_folder) if entry.is_dir()}
+    present.discard(QUARANTINE)
     indexed, quarantined = [], []
-    for folder in sorted(workspace.episodes_folder.iterdir()):
-        if folder.name in known or folder.name == QUARANTINE or not folder.is_dir():
-            continue
+    for name in sorted(present - known):
+        folder = workspace.episodes_folder / name
         try:
             index_folder(workspace, folder)
-            indexed.append(folder.name)
+            indexed.append(name)
         except DamagedEpisode as error:
             quarantine_folder(workspace, folder, str(error))
-            quarantined.append(folder.name)
-    return indexed, quarantined
+            quarantined.append(name)
+    forgotten = sorted(known - present)
+    if forgotten:
+        workspace.ledger.forget_episodes(forgotten)
+    return Recovery(
+        reindexed=tuple(indexed), quarantined=tuple(quarantined), forgotten=tuple(forgotten)
+    )

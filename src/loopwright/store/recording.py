@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,20 +238,31 @@ class _Recording:
         """A step was begun and not finished: films and rows may differ in length."""
         self._workspace = workspace
         self._row_type = row_type(header)
+        self._films: dict[str, FilmWriter] = {}
+        self._open_files = ExitStack()
         with storing(recordings_folder(workspace)):
             make_folder(recordings_folder(workspace))
-            self._folder, self._lock = _locked_folder(recordings_folder(workspace), header.id)
-            self._films: dict[str, FilmWriter] = {}
-            (self._folder / HEADER).write_bytes(canonical_json(header.to_json()))
-            self._rows = (self._folder / ROWS).open("xb", buffering=0)
-            for camera in header.interface.cameras:
-                self._films[camera.name] = FilmWriter(
-                    self._folder / film_name(camera.name),
-                    height_px=camera.height_px,
-                    width_px=camera.width_px,
-                    rate_hz=header.interface.rate_hz,
-                )
+            self._folder, lock = _locked_folder(recordings_folder(workspace), header.id)
+            self._open_files.callback(os.close, lock)
+            try:
+                self._begin(header)
+            except BaseException:
+                self.discard()
+                raise
         reach("recording.begun")
+
+    def _begin(self, header: EpisodeHeader) -> None:
+        (self._folder / HEADER).write_bytes(canonical_json(header.to_json()))
+        self._rows = self._open_files.enter_context((self._folder / ROWS).open("xb", buffering=0))
+        for camera in header.interface.cameras:
+            film = FilmWriter(
+                self._folder / film_name(camera.name),
+                height_px=camera.height_px,
+                width_px=camera.width_px,
+                rate_hz=header.interface.rate_hz,
+            )
+            self._open_files.callback(film.abandon)
+            self._films[camera.name] = film
 
     def append(self, images: Mapping[str, np.ndarray], values: Mapping[str, object]) -> None:
         self.is_torn = True
@@ -279,17 +291,12 @@ class _Recording:
         return row
 
     def discard(self) -> None:
-        self.release()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self.release()
 
     def release(self) -> None:
         """Close every file and let the lock go; what is on disk stays."""
-        self._rows.close()
-        for film in self._films.values():
-            film.abandon()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._open_files.close()
 
     def _write_row(self, data: bytes) -> None:
         """Write a whole record; an unbuffered file may take less of it at a time."""

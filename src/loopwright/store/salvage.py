@@ -19,9 +19,10 @@ from loopwright.store.recording import (
     read_header,
     recordings_folder,
 )
+from loopwright.store.recovery import Recovery
 from loopwright.store.table import read_rows, row_type
 from loopwright.store.video import count_whole_frames, cut_film
-from loopwright.store.workspace import Recovery, Workspace
+from loopwright.store.workspace import Workspace
 
 
 def salvage_recordings(workspace: Workspace) -> Recovery:

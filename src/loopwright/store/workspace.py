@@ -6,15 +6,16 @@ import json
 import os
 import time
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from loopwright.core.errors import DamagedData, WorkspaceBusy, WorkspaceError
 from loopwright.store.durable import make_folder, storing, try_lock, write_text_file
-from loopwright.store.episode_files import index_missing
+from loopwright.store.episode_files import reconcile
 from loopwright.store.ledger import Ledger
 from loopwright.store.objects import Objects
+from loopwright.store.recovery import Recovery
 
 SCHEMA_VERSION = 1
 MARKER = "workspace.toml"
@@ -29,24 +30,6 @@ _FOLDERS = (
     "reports",
     "deployments",
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recovery:
-    """What was put right after a crash. Names are those of files and folders."""
-
-    removed: tuple[str, ...] = ()
-    """Half-written objects and recordings without a single step."""
-    salvaged: tuple[str, ...] = ()
-    """Episodes made of what a dead recorder had left; whole, or marked as censored."""
-    reindexed: tuple[str, ...] = ()
-    """Committed episodes that the ledger had not heard of."""
-    quarantined: tuple[str, ...] = ()
-    """What could not be read, each kept in a folder with its reason."""
-
-    def __bool__(self) -> bool:
-        """Tell whether there was anything to do."""
-        return bool(self.removed or self.salvaged or self.reindexed or self.quarantined)
 
 
 class Workspace:
@@ -146,15 +129,8 @@ class Workspace:
         Called by an exclusive opening. To be called again by whoever has ended orphans
         (:meth:`Ledger.live_children`) since then.
         """
-        removed = self.objects.sweep()
-        found = self._salvage()
-        indexed, unreadable = index_missing(self)
-        self.recovery = Recovery(
-            removed=(*removed, *found.removed),
-            salvaged=found.salvaged,
-            reindexed=tuple(indexed),
-            quarantined=(*found.quarantined, *unreadable),
-        )
+        swept = Recovery(removed=tuple(self.objects.sweep()))
+        self.recovery = swept + self._salvage() + reconcile(self)
         if self.recovery:
             self.ledger.add_event("recovered", **asdict(self.recovery))
         return self.recovery

@@ -67,10 +67,12 @@ class EpisodeTable(Table):
                     f"but {row.digest[:12]} was offered; an episode never changes"
                 )
 
-    def forget_episode(self, episode_id: str) -> None:
-        """Take an episode whose files were quarantined out of the index."""
+    def forget_episodes(self, episode_ids: Iterable[str]) -> None:
+        """Take episodes whose files are gone out of the index; verdicts on them stay."""
         with self._database.change() as connection:
-            connection.execute("DELETE FROM episodes WHERE id = ?", [episode_id])
+            connection.executemany(
+                "DELETE FROM episodes WHERE id = ?", [(identity,) for identity in episode_ids]
+            )
 
     def episodes(
         self,
