@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,24 +113,32 @@ GAINS: dict[str, Matchup] = {
 }
 
 
-def measure_power(bench: Benchmark, rounds: tuple[int, ...]) -> None:
+STAGES: dict[str, tuple[int, int]] = {
+    "round 1": (1, 0),
+    "round 3": (3, 0),
+    "round 10": (10, 0),
+    "round 3 after 2 promotions": (3, 2),
+    "round 10 after 9 promotions": (10, 9),
+}
+"""Where in a loop: the round, and how many promotions in a row hand it their budget."""
+
+
+def measure_power(bench: Benchmark, stages: Sequence[str]) -> None:
     """Work out how surely and how fast real gains are promoted, beside tests of fixed size."""
-    cases = [(r, name, matchup) for r in rounds for name, matchup in GAINS.items()]
-    for round_index, name, matchup in bench.track(cases, "power"):
-        alpha = spend_alpha(CONFIG.alpha, round_index)
-        gate = operate(gate_rule(CONFIG, round_index), matchup)
+    cases = [(stage, name) for stage in stages for name in GAINS]
+    for stage, name in bench.track(cases, "power"):
+        matchup, alpha = GAINS[name], spend_alpha(CONFIG.alpha, *STAGES[stage])
+        gate = operate(gate_rule(CONFIG, *STAGES[stage]), matchup)
         fixed = operate(sign_test_rule(LOOKS[-1:], alpha), matchup)
         naive = operate(NAIVE["p < 0.05 at any look"], matchup)
-        rich = operate(gate_rule(CONFIG, round_index, round_index - 1), matchup)
         needed = fixed_pairs_needed(matchup, alpha, gate.promoted)
         bench.add(
             Measurement(
-                metric=f"promoted, round {round_index}: {name}",
+                metric=f"promoted, {stage}: {name}",
                 value=gate.promoted,
                 unit="of gates",
                 n=None,
                 compared_with=(
-                    f"after promotions only {rich.promoted:.3f}; "
                     f"fixed {LOOKS[-1]} pairs, same alpha {fixed.promoted:.3f}; "
                     f"invalid p < 0.05 at any look {naive.promoted:.3f}"
                 ),
@@ -138,14 +146,11 @@ def measure_power(bench: Benchmark, rounds: tuple[int, ...]) -> None:
         )
         bench.add(
             Measurement(
-                metric=f"mean pairs, round {round_index}: {name}",
+                metric=f"mean pairs, {stage}: {name}",
                 value=gate.mean_pairs,
                 unit="pairs",
                 n=None,
-                compared_with=(
-                    f"after promotions only {figure(rich.mean_pairs)}; "
-                    f"fixed-n test of the same power and alpha {needed}"
-                ),
+                compared_with=f"fixed-n test of the same power and alpha {needed}",
             )
         )
 
@@ -317,32 +322,34 @@ def draw_trials(
 
 def poisons(loops: int) -> list[Poison]:
     """Return the poisoned loops: ``loops`` where they are cheap, fewer through ``judge``."""
-    few = max(150, loops // 10)
+    few, through_judge = max(150, loops // 10), missing_verdicts(0.02, 0.5, 0.5)
     flipped = Matchup.of(0.9 * 0.8 + 0.1 * 0.2, 0.9 * 0.8 + 0.1 * 0.2)
-    defended = [
-        ("the champion itself, 50 rounds", rounds_of(gates(50), Matchup.of(0.5, 0.5)), loops),
-        ("worthless after every earned promotion", after_every_gain, loops),
-        ("evaluator flips 20 % of verdicts", rounds_of(gates(), flipped), loops),
-        ("evaluator loses 2 % of verdicts", missing_verdicts(0.02, 0.5, 0.5), few),
-        ("verifier that always passes", rounds_of(gates(), Matchup(win=0.0, loss=0.0)), loops),
-        ("broken candidate (NaN weights)", rounds_of(gates(), Matchup.of(0.5, 0.0)), loops),
-        ("best of 10 on other seeds", chosen_on("fresh"), loops),
-        ("challenger hides its losses", hidden_losses(against=True), loops),
-    ]
-    undefended = [
-        ("hidden losses, were missing pairs left out", hidden_losses(against=False), loops),
-        ("best of 10 on the gate's own seeds", chosen_on("the same"), loops),
-        ("50 stored starts behind 200 seeds", stored_starts(50), loops),
-        (
-            "challenger fools the verifier in 20 % of its failures",
-            rounds_of(gates(), Matchup.of(0.5, 0.6)),
-            loops,
+    defended = {
+        "the champion itself, 50 rounds": rounds_of(gates(50), Matchup.of(0.5, 0.5)),
+        "worthless after every earned promotion": after_every_gain,
+        "evaluator flips 20 % of verdicts": rounds_of(gates(), flipped),
+        "evaluator loses 2 % of verdicts": through_judge,
+        "verifier that always passes": rounds_of(gates(), Matchup(win=0.0, loss=0.0)),
+        "broken candidate (NaN weights)": rounds_of(gates(), Matchup.of(0.5, 0.0)),
+        "best of 10 on other seeds": chosen_on("fresh"),
+        "challenger hides its losses": hidden_losses(against=True),
+    }
+    undefended = {
+        "hidden losses, were missing pairs left out": hidden_losses(against=False),
+        "best of 10 on the gate's own seeds": chosen_on("the same"),
+        "50 stored starts behind 200 seeds": stored_starts(50),
+        "challenger fools the verifier in 20 % of its failures": rounds_of(
+            gates(), Matchup.of(0.5, 0.6)
         ),
-    ]
+    }
     return [
-        Poison(name=name, promoted=draw, loops=count, defended=cases is defended)
-        for cases in (defended, undefended)
-        for name, draw, count in cases
+        Poison(
+            name=name,
+            promoted=draw,
+            loops=few if draw is through_judge else loops,
+            defended=name in defended,
+        )
+        for name, draw in (defended | undefended).items()
     ]
 
 
@@ -398,7 +405,7 @@ def main() -> None:
     with Benchmark("gate", "What the gate lets through and what it costs", seeds=(SEED,)) as bench:
         loops = 400 if bench.quick else 2000
         measure_errors(bench, loops)
-        measure_power(bench, (1, 10) if bench.quick else (1, 3, 10))
+        measure_power(bench, ["round 1", "round 10"] if bench.quick else list(STAGES))
         measure_refusals(bench)
         measure_poisons(bench, loops)
         measure_blocks(bench, 5 if bench.quick else 20)
