@@ -323,3 +323,46 @@ def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"these are not the bytes you look for" * 100)
     with pytest.raises(DamagedData, match=r"ledger\.db is damaged"):
         Ledger(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b'"loss":0.5', b'"loss":0.6'), (b'"facts"', b'"facts}')]
+)
+def test_a_changed_byte_in_a_receipt_is_noticed(
+    tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    ledger.commit(ledger.begin_attempt(SPEC, owner="test"), receipt())
+    ledger.close()
+    path.write_bytes(path.read_bytes().replace(before, after))
+    again = Ledger(path)
+    with pytest.raises(DamagedData, match=SPEC.key):
+        again.receipt(SPEC.key)
+    again.close()
+
+
+def look_everywhere(path: Path) -> None:
+    ledger = Ledger(path)
+    try:
+        ledger.receipts([SPEC.key])
+        ledger.attempts()
+        ledger.episodes()
+        ledger.runs()
+        ledger.events()
+    finally:
+        ledger.close()
+
+
+def test_a_truncated_ledger_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path)
+    for number in range(40):
+        ledger.add_episode(episode(number))
+        ledger.add_event("noted", text="x" * 500)
+    ledger.close()
+    data = path.read_bytes()
+    for share in (0.02, 0.3, 0.6, 0.9):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(DamagedData, match=r"ledger\.db is damaged"):
+            look_everywhere(path)

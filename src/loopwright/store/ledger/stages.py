@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loopwright.core.digest import canonical_json
-from loopwright.core.errors import InvalidConfig, StaleLease
+from loopwright.core.errors import DamagedData, InvalidConfig, StaleLease
 from loopwright.core.stage import Receipt, StageSpec
 from loopwright.store.ledger.database import Table, now_s
 from loopwright.store.process import ProcessIdentity
@@ -53,12 +53,17 @@ class StageTable(Table):
         return self.receipts([key]).get(key)
 
     def receipts(self, keys: Iterable[str]) -> dict[str, Receipt]:
-        """Return the committed receipts among ``keys``."""
+        """Return the committed receipts among ``keys``.
+
+        Raises:
+            DamagedData: A receipt is not what was committed.
+        """
         found = self._database.rows(
-            "SELECT key, receipt FROM receipts WHERE key IN (SELECT value FROM json_each(?))",
+            "SELECT key, result_digest, receipt FROM receipts"
+            " WHERE key IN (SELECT value FROM json_each(?))",
             [json.dumps(list(keys))],
         )
-        return {key: Receipt.from_json(json.loads(text)) for key, text in found}
+        return {key: _checked(key, digest, text) for key, digest, text in found}
 
     def begin_attempt(self, spec: StageSpec, *, owner: str) -> Attempt:
         """Take the right to commit a stage; every older attempt at it loses that right.
@@ -119,7 +124,7 @@ class StageTable(Table):
             if recorded is not None:
                 _refuse_other_result(attempt, recorded[0], digest)
                 _end(connection, attempt, "committed", None)
-                return Receipt.from_json(json.loads(recorded[1]))
+                return _checked(receipt.key, *recorded)
             newest = _newest_epoch(connection, attempt.key)
             if attempt.epoch != newest:
                 raise StaleLease(
@@ -195,6 +200,20 @@ def _newest_epoch(connection: sqlite3.Connection, key: str) -> int:
 def _recorded(connection: sqlite3.Connection, key: str) -> tuple[str, str] | None:
     query = "SELECT result_digest, receipt FROM receipts WHERE key = ?"
     return connection.execute(query, [key]).fetchone()
+
+
+def _checked(key: str, digest: str, text: str) -> Receipt:
+    """Read a receipt; SQLite notices broken pages, but not a changed byte inside a value."""
+    try:
+        receipt = Receipt.from_json(json.loads(text))
+        if receipt.key == key and receipt.result.digest == digest:
+            return receipt
+    except (ValueError, KeyError, TypeError):
+        pass  # told below, like any other change
+    raise DamagedData(
+        f"the receipt of stage {key} in the ledger is not what was committed; "
+        "restore ledger.db from a backup, or begin a new workspace"
+    )
 
 
 def _refuse_other_result(attempt: Attempt, recorded: str, offered: str) -> None:
