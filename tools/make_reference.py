@@ -36,7 +36,8 @@ PUBLIC = {
     "Statistics": ["loopwright.core.statistics", "loopwright.core.sequential"],
     "Finding and making things": [
         "loopwright.scenarios.registry",
-        "loopwright.scenarios.gymnasium",
+        "loopwright.scenarios.gymnasium.scenario",
+        "loopwright.scenarios.judgement",
         "loopwright.scenarios.check",
         "loopwright.recipes.registry",
         "loopwright.models.registry",
