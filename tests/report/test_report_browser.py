@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
+import queue
 import shutil
 import subprocess
+import threading
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,17 +26,19 @@ pytestmark = [
 ]
 
 # Runs beside the page, not in it: the page's own policy forbids foreign scripts.
-PROBE = """<!doctype html><iframe id=page width={width} height=900 src={name}></iframe>
-<pre id=found></pre><script>
+PROBE = """<!doctype html><link rel=icon href="data:,">
+<iframe id=page width={width} height=900 src=report.html></iframe>
+<script>
 const frame = document.getElementById("page");
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ready = (video) => video.readyState >= 2 && video.videoWidth > 0;
 frame.onload = async () => {{
   const page = frame.contentDocument, all = (s) => [...page.querySelectorAll(s)];
   const videos = all("video");
+  const playing = () => !videos.length || videos.some((video) => video.currentTime > 0);
   videos.forEach((video) => video.scrollIntoView());
-  for (let i = 0; i < 100 && !videos.every(ready); i++) await new Promise(r => setTimeout(r, 50));
-  await new Promise(r => setTimeout(r, 1500));
-  document.getElementById("found").textContent = JSON.stringify({{
+  for (let i = 0; i < 600 && !(videos.every(ready) && playing()); i++) await pause(50);
+  const found = {{
     sections: all("section").map((s) => s.id),
     headings: all("h1,h2,h3").map((h) => Number(h.tagName[1])),
     videos: videos.map((v) => ({{ready: ready(v), error: v.error && v.error.message,
@@ -50,46 +54,69 @@ frame.onload = async () => {{
     injected: frame.contentWindow.injected === true,
     loaded: frame.contentWindow.performance.getEntriesByType("resource")
       .map((r) => r.name).filter((n) => !n.startsWith("data:")),
-  }});
+  }};
+  await fetch("/found", {{method: "POST", body: JSON.stringify(found)}});
 }};
 </script>"""
 
 
+class Desk(ThreadingHTTPServer):
+    """Hands out the files of a folder on loopback and takes what the probe found."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), partial(Clerk, directory=str(folder)))
+        self.found: queue.Queue[dict] = queue.Queue()
+
+
+class Clerk(SimpleHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Desk)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+        self.server.found.put(json.loads(body))
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 def look(run: RunReport, folder: Path, *, width: int, dark: bool = False) -> tuple[dict, str]:
     """Open the page of a run in Chromium; return what the probe found and the console's text."""
-    page = write_page(run, folder / "report.html")
-    probe = folder / "probe.html"
-    probe.write_text(PROBE.format(width=width, name=page.name))
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--allow-file-access-from-files",
-            "--enable-logging=stderr",
-            f"--user-data-dir={folder / 'profile'}",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            f"--window-size={max(width, 500) + 40},1000",
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-            probe.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stdout[-2000:] + done.stderr[-2000:]
-    assert found[1], "the probe did not finish: " + done.stderr[-2000:]
-    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-    return json.loads(html.unescape(found[1])), console
+    write_page(run, folder / "report.html")
+    (folder / "probe.html").write_text(PROBE.format(width=width))
+    log = folder / "browser.log"
+    with Desk(folder) as desk, log.open("wb") as errors:
+        threading.Thread(target=desk.serve_forever, daemon=True).start()
+        browser = subprocess.Popen(
+            [
+                str(BROWSER),
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--enable-logging=stderr",
+                f"--user-data-dir={folder / 'profile'}",
+                f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+                f"--window-size={max(width, 500) + 40},1000",
+                f"http://127.0.0.1:{desk.server_port}/probe.html",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        try:
+            found = desk.found.get(timeout=120)
+        except queue.Empty:
+            pytest.fail("the browser told nothing: " + log.read_text(errors="replace")[-2000:])
+        finally:
+            browser.terminate()
+            browser.wait(30)
+            desk.shutdown()
+    lines = log.read_text(errors="replace").splitlines()
+    return found, "\n".join(line for line in lines if "CONSOLE" in line)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -1,4 +1,4 @@
-"""Frames to films and strips that every browser shows."""
+"""Frames to films and pictures that every browser shows."""
 
 from __future__ import annotations
 
@@ -60,21 +60,6 @@ def _encode(
         )
         container.mux(stream.encode(scaled))
     container.mux(stream.encode())
-
-
-def film_strip(frames: np.ndarray, gap_px: int = 0) -> bytes:
-    """Return a PNG with the frames side by side.
-
-    Args:
-        frames: uint8 ``(N, H, W, 3)``, N >= 1.
-        gap_px: Width of the transparent gap between frames.
-    """
-    _check_frames(frames)
-    opaque = np.full((*frames.shape[:3], 1), 255, np.uint8)
-    pixels = np.concatenate([frames, opaque], axis=3)
-    gap = np.zeros((frames.shape[1], gap_px, 4), np.uint8)
-    parts = [part for frame in pixels for part in (frame, gap)]
-    return encode_png(np.concatenate(parts[:-1], axis=1))
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -8,10 +8,12 @@ import numpy as np
 
 from loopwright.core.episode import Outcome
 from loopwright.report import figures, wording
+from loopwright.report.decisions import decisions
 from loopwright.report.film import encode_png
+from loopwright.report.layout import aside, badge, figure, grid, section, table
 from loopwright.report.markup import Child, Html, data_url, element, join
 from loopwright.report.pictures import Film, FilmPair, Imagination
-from loopwright.report.rounds import Curve, Decision, GateReport, RoundReport, SuccessRate
+from loopwright.report.rounds import Curve, SuccessRate
 from loopwright.report.run import LineageNode, RunReport, Standing
 
 _OUTCOME_BADGES: dict[Outcome, tuple[str, str]] = {
@@ -19,16 +21,6 @@ _OUTCOME_BADGES: dict[Outcome, tuple[str, str]] = {
     "failure": ("bad", "✕"),
     "unknown": ("warn", "?"),
 }
-_DECISION_BADGES: dict[Decision, tuple[str, str]] = {
-    "genesis": ("quiet", "◆"),
-    "promote": ("good", "✓"),
-    "refuse": ("bad", "✕"),
-    "blocked": ("warn", "■"),
-    "rollback": ("quiet", "↩"),
-    "open": ("quiet", "…"),
-}
-_GATES_SHOWN = 6
-"""More gate figures than this are folded away."""
 
 
 def hero(run: RunReport) -> Html:
@@ -111,8 +103,8 @@ def _facts(run: RunReport) -> Html:
         ("CPU time", wording.seconds(run.total_cpu_s), _of_seconds(budget.cpu_s)),
     ]
     cells = [
-        element("div", element("dt", name), element("dd", value, _aside(aside)))
-        for name, value, aside in facts
+        element("div", element("dt", name), element("dd", value, aside(note)))
+        for name, value, note in facts
     ]
     return element("dl", *cells, class_="facts")
 
@@ -125,10 +117,6 @@ def _of_seconds(limit: float | None) -> str:
     return f"of {wording.seconds(limit)} allowed" if limit is not None else ""
 
 
-def _aside(text: str) -> Html | None:
-    return element("small", text) if text else None
-
-
 def films(run: RunReport) -> Html | None:
     """Before and after, side by side on the same seeds."""
     if not run.films:
@@ -136,7 +124,7 @@ def films(run: RunReport) -> Html | None:
     columns = "grid three" if len(run.films) % 3 == 0 else "grid"
     pairs = element("div", *map(_film_pair, run.films), class_=columns)
     lead = "The same starts, acted by the first champion and by the champion now."
-    return _section("films", "Before and after", lead, pairs)
+    return section("films", "Before and after", lead, pairs)
 
 
 def _film_pair(pair: FilmPair) -> Html:
@@ -165,8 +153,8 @@ def _film(film: Film | None, seed: int) -> Html:
             loop=True,
             playsinline=True,
         ),
-        _badge(tone, sign, film.outcome),
-        element("p", wording.capital(film.label), _aside(film.caption)),
+        badge(tone, sign, film.outcome),
+        element("p", wording.capital(film.label), aside(film.caption)),
         class_="film",
     )
 
@@ -174,23 +162,23 @@ def _film(film: Film | None, seed: int) -> Html:
 def success(run: RunReport) -> Html | None:
     """Success per round, against labels, and over the operating domain."""
     drawn = [
-        _figure(
+        figure(
             figures.success_by_round(run.rounds),
             "Every challenger beside the champion it met, on the same seeds; the first champion "
             "alone, in operation. Lines are exact intervals.",
         ),
-        _figure(
+        figure(
             figures.success_by_labels(run.rounds),
             "What each champion needed: a step up without a step right was learned "
             "without new labels.",
         ),
-        _figure(
+        figure(
             figures.domain_map(run.domain_map) if run.domain_map else None,
             "Where in the operating domain the policy succeeds.",
         ),
     ]
-    body = _grid([*drawn, _sealed(run)])
-    return _section("success", "Success, round by round", None, body) if body else None
+    body = grid([*drawn, _sealed(run)])
+    return section("success", "Success, round by round", None, body) if body else None
 
 
 def _sealed(run: RunReport) -> Html | None:
@@ -213,110 +201,7 @@ def _sealed(run: RunReport) -> Html | None:
             "No decision ever looked at these starts, and every use of them is counted.",
             class_="lead",
         ),
-        _table(("Policy", "Success", "Measured", "Uses"), rows, "numbers"),
-    )
-
-
-def decisions(run: RunReport) -> Html | None:
-    """What was tried, what the gate saw and what was decided, in words."""
-    if not run.rounds:
-        return None
-    rows = [
-        (
-            element("strong", str(r.index)),
-            join(
-                element("strong", wording.capital(r.label)),
-                _planted_mark(r),
-                _aside(wording.added(r.added)),
-            ),
-            _rates_cell(r),
-            _evidence_cell(r.gate),
-            join(
-                _decision_badge(r.decision),
-                element("p", wording.sentence(r.reason) or wording.DASH),
-                _checks(r),
-            ),
-        )
-        for r in run.rounds
-    ]
-    table = _table(("Round", "What was tried", "Success", "Evidence", "Decision"), rows, "wide")
-    drawn = [
-        _figure(
-            figures.gate_evidence(r.gate, r.index),
-            f"Round {r.index}: {r.label}, {wording.DECISION_WORDS[r.decision]}.",
-        )
-        for r in run.rounds
-        if r.gate
-    ]
-    drawn = [d for d in drawn if d]
-    return _section("decisions", "Decisions", _gate_rule(run), join(table, _folded(drawn)))
-
-
-def _gate_rule(run: RunReport) -> str:
-    rule = (
-        "Champion and challenger meet on the same seeds. Each pair that only one of them solves "
-        "moves the evidence; the challenger is promoted when it reaches the threshold, and not "
-        "before."
-    )
-    if run.budget.alpha is None:
-        return rule
-    return (
-        f"{rule} Over all rounds together a worthless challenger gets through with a probability "
-        f"of at most {run.budget.alpha:g}, of which {run.alpha_spent:.2g} is spent."
-    )
-
-
-def _planted_mark(turn: RoundReport) -> Html | None:
-    if not turn.planted:
-        return None
-    return join(" ", element("span", "planted on purpose", class_="tag"))
-
-
-def _rates_cell(turn: RoundReport) -> Html:
-    gate = turn.gate
-    tried = turn.challenger_success
-    if tried is None:
-        return join(wording.DASH)
-    rates = wording.rate(tried)
-    if turn.champion_success:
-        rates = f"{wording.rate(tried)} against {wording.rate(turn.champion_success)}"
-    counts = wording.gate_counts(gate) if gate else f"{tried.successes} of {tried.trials}"
-    return join(element("span", rates, class_="number"), _aside(counts))
-
-
-def _evidence_cell(gate: GateReport | None) -> Html:
-    if gate is None:
-        return join(wording.DASH)
-    reached = wording.evidence(gate.evidence[-1]) if gate.evidence else wording.DASH
-    needed = f"{wording.evidence(gate.threshold)} needed"
-    return join(
-        element("span", reached, class_="number"),
-        _aside(needed),
-        _aside(f"alpha {gate.alpha:.2g}"),
-    )
-
-
-def _checks(turn: RoundReport) -> Html | None:
-    checks = turn.gate.checks if turn.gate else ()
-    if not checks:
-        return None
-    lines = [
-        element("li", f"{'✓' if c.held else '✕'} {c.name}" + (f": {c.detail}" if c.detail else ""))
-        for c in checks
-    ]
-    return element("ul", *lines, class_="checks")
-
-
-def _folded(drawn: Sequence[Html]) -> Html | None:
-    if len(drawn) <= _GATES_SHOWN:
-        return _grid(drawn, "grid three")
-    return join(
-        _grid(drawn[:_GATES_SHOWN], "grid three"),
-        element(
-            "details",
-            element("summary", wording.count(len(drawn) - _GATES_SHOWN, "more gate")),
-            _grid(drawn[_GATES_SHOWN:], "grid three"),
-        ),
+        table(("Policy", "Success", "Measured", "Uses"), rows, "numbers"),
     )
 
 
@@ -326,7 +211,7 @@ def imagination(run: RunReport) -> Html | None:
         return None
     lead = "Above, what the camera saw. Below, what the model had predicted it would see."
     strips = join(*map(_imagination_strip, run.imaginations))
-    return _section("imagination", "Imagined and real", lead, strips)
+    return section("imagination", "Imagined and real", lead, strips)
 
 
 def _imagination_strip(seen: Imagination) -> Html:
@@ -361,7 +246,7 @@ def learning(run: RunReport) -> Html | None:
         for curve in turn.curves:
             by_name.setdefault(curve.name, []).append((f"round {turn.index}", curve))
     drawn = [
-        _figure(
+        figure(
             figures.learning_curves(
                 curves, name=f"learning-{index}", title=name, unit=curves[0][1].unit
             ),
@@ -369,9 +254,9 @@ def learning(run: RunReport) -> Html | None:
         )
         for index, (name, curves) in enumerate(by_name.items())
     ]
-    body = _grid(drawn)
+    body = grid(drawn)
     lead = "Long curves are running means, with single steps faintly behind them."
-    return _section("learning", "Learning curves", lead, body) if body else None
+    return section("learning", "Learning curves", lead, body) if body else None
 
 
 def data(run: RunReport) -> Html | None:
@@ -388,9 +273,9 @@ def data(run: RunReport) -> Html | None:
         )
         for r in run.rounds
     ]
-    table = _table((*heads, "Labels so far"), rows, "numbers") if kinds else None
+    counts = table((*heads, "Labels so far"), rows, "numbers") if kinds else None
     lead = "Episodes added by kind. No action of a video ever reaches training."
-    return _section("data", "Data and lineage", lead, join(table, _lineage(run.lineage)))
+    return section("data", "Data and lineage", lead, join(counts, _lineage(run.lineage)))
 
 
 def _lineage(nodes: Sequence[LineageNode]) -> Html | None:
@@ -415,7 +300,7 @@ def _crowned(nodes: Iterable[LineageNode], index: int) -> bool:
 
 def _node(node: LineageNode) -> Html:
     elders = [wording.short(p) for p in node.parents if p != node.digest]
-    origin = _aside("from " + ", ".join(elders)) if elders else None
+    origin = aside("from " + ", ".join(elders)) if elders else None
     return element(
         "div",
         element("span", node.kind, class_="kind"),
@@ -428,8 +313,8 @@ def _node(node: LineageNode) -> Html:
 
 def costs(run: RunReport) -> Html | None:
     """Where the CPU-seconds went."""
-    figure = _figure(figures.cost_by_round(run.rounds), "User and system CPU-seconds by stage.")
-    if figure is None:
+    bars = figure(figures.cost_by_round(run.rounds), "User and system CPU-seconds by stage.")
+    if bars is None:
         return None
     stages: dict[str, float] = {}
     for turn in run.rounds:
@@ -438,15 +323,15 @@ def costs(run: RunReport) -> Html | None:
     total = run.total_cpu_s
     rows = [(s, f"{cpu_s:,.1f}", f"{cpu_s / total:.0%}") for s, cpu_s in stages.items()]
     rows.append(("all stages", f"{total:,.1f}", "100%"))
-    table = _table(("Stage", "CPU-seconds", "Share"), rows, "numbers")
-    return _section("costs", "Costs", None, element("div", figure, table, class_="grid"))
+    totals = table(("Stage", "CPU-seconds", "Share"), rows, "numbers")
+    return section("costs", "Costs", None, grid([bars, totals]))
 
 
 def notes(run: RunReport) -> Html:
     """What a reader should know before believing the numbers."""
     lines = [*run.notes, *_standard_notes(run)]
     items = element("ul", *(element("li", line) for line in lines), class_="notes")
-    return _section("notes", "Before you believe it", None, join(items, _seeds(run)))
+    return section("notes", "Before you believe it", None, join(items, _seeds(run)))
 
 
 def _standard_notes(run: RunReport) -> list[str]:
@@ -483,8 +368,8 @@ def _seeds(run: RunReport) -> Html | None:
     ]
     if not rows:
         return None
-    table = _table(("Round", "Split", "Seeds", "Used for"), rows)
-    return element("details", element("summary", "Seeds used in each round"), table)
+    used = table(("Round", "Split", "Seeds", "Used for"), rows)
+    return element("details", element("summary", "Seeds used in each round"), used)
 
 
 def reproduce(run: RunReport) -> Html:
@@ -493,14 +378,14 @@ def reproduce(run: RunReport) -> Html:
     rows += [("Started", run.started_utc), ("Finished", run.finished_utc or "still running")]
     ends = run.standings()
     digests = [(f"Champion of round {e.round}", e.digest) for e in dict.fromkeys(ends or ())]
-    table = _table(
+    facts = table(
         None,
         [(k, v) for k, v in rows if v] + [(k, element("code", v)) for k, v in digests],
         "pairs",
     )
     command = element("pre", element("code", run.command), tabindex=0) if run.command else None
     lead = "The same command, code and libraries on the same kind of machine give the same digests."
-    return _section("reproduce", "Do it again", lead if command else None, join(command, table))
+    return section("reproduce", "Do it again", lead if command else None, join(command, facts))
 
 
 SECTIONS: tuple[Callable[[RunReport], Html | None], ...] = (
@@ -515,58 +400,3 @@ SECTIONS: tuple[Callable[[RunReport], Html | None], ...] = (
     reproduce,
 )
 """In the order of the page."""
-
-
-def _section(name: str, title: str, lead: str | None, body: Html | None) -> Html:
-    return element(
-        "section",
-        element("h2", title, id=f"{name}-title"),
-        element("p", lead, class_="lead") if lead else None,
-        body,
-        id=name,
-        aria_labelledby=f"{name}-title",
-    )
-
-
-def _figure(svg: str | None, caption: str | None) -> Html | None:
-    words = element("figcaption", caption) if caption else None
-    return element("figure", Html(svg), words) if svg else None
-
-
-def _grid(items: Sequence[Html | None], class_: str = "grid") -> Html | None:
-    present = [item for item in items if item]
-    return element("div", *present, class_=class_) if present else None
-
-
-def _badge(tone: str, sign: str, words: str) -> Html:
-    return element(
-        "span", element("span", sign, aria_hidden="true"), f" {words}", class_=f"badge {tone}"
-    )
-
-
-def _decision_badge(decision: Decision) -> Html:
-    tone, sign = _DECISION_BADGES[decision]
-    return _badge(tone, sign, wording.DECISION_WORDS[decision])
-
-
-def _table(
-    heads: Sequence[str] | None, rows: Sequence[Sequence[Child]], class_: str | None = None
-) -> Html:
-    """A table whose cells carry their heading, so that a phone can stack them."""
-    top = None
-    if heads:
-        cells = [element("th", head, scope="col") for head in heads]
-        top = element("thead", element("tr", *cells))
-    body = [
-        element(
-            "tr",
-            *(
-                element("td", cell, data_head=heads[column] if heads else None)
-                for column, cell in enumerate(row)
-            ),
-        )
-        for row in rows
-    ]
-    return element(
-        "div", element("table", top, element("tbody", *body), class_=class_), class_="scroll"
-    )
