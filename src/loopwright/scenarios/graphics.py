@@ -6,10 +6,12 @@ OSMesa whose library is installed is chosen.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import ctypes.util
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,6 +19,17 @@ from loopwright.core.errors import InvalidConfig, MissingSystemLibrary
 
 _LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 _APT_LINE = "sudo apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri libosmesa6"
+
+
+_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+class Closable(Protocol):
+    """What holds an OpenGL context."""
+
+    def close(self) -> None:
+        """Release it; idempotent."""
+        ...
 
 
 class GlContext(Protocol):
@@ -68,6 +81,22 @@ def make_context(width_px: int, height_px: int) -> GlContext:
         raise MissingSystemLibrary(
             f"a working {backend} ({error})", "drawing without a screen", _APT_LINE
         ) from error
+
+
+def close_at_exit(holder: Closable) -> None:
+    """Close ``holder`` when the interpreter ends, if nobody did before.
+
+    Call it once the context exists: handlers run last in, first out, and the one that ends EGL
+    for the whole process is registered with the first context.
+    """
+    if not _open:
+        atexit.register(_close_open)
+    _open.add(holder)
+
+
+def _close_open() -> None:
+    for holder in list(_open):
+        holder.close()
 
 
 def _context_class(backend: str) -> Callable[[int, int], GlContext]:

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from loopwright.core.errors import UsageError, WorldError
 from loopwright.core.interface import Interface, Observation
 from loopwright.core.scenario import WorldStep
+from loopwright.scenarios.graphics import close_at_exit
 from loopwright.scenarios.gymnasium.resize import resize
 from loopwright.scenarios.gymnasium.spaces import ActionCodec
 
@@ -52,7 +53,9 @@ class GymnasiumWorld:
         if self._start_at is not None:
             raw = self._start_at(self._environment, seed)
         self._steps = 0
-        return self._observe(raw)
+        observation = self._observe(raw)
+        close_at_exit(self)
+        return observation
 
     def step(self, action: np.ndarray) -> WorldStep:
         """Hold one action, float32 ``(A,)``, for one control step.

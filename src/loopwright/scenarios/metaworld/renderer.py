@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopwright.scenarios.graphics import GlContext, make_context
+from loopwright.scenarios.graphics import GlContext, close_at_exit, make_context
 from loopwright.scenarios.metaworld.bodies import dress
 from loopwright.scenarios.metaworld.decimation import cell_for_image, decimate
 
@@ -62,6 +62,7 @@ class FastRenderer:
         self._window.make_current()
         self._context = mujoco.MjrContext(self._drawn, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        close_at_exit(self)
 
     def draw(self, data: mujoco.MjData) -> np.ndarray:
         """Return the image of a state, uint8 ``(image_px, image_px, 3)``, row 0 at the top."""

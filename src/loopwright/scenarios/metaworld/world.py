@@ -154,8 +154,12 @@ class MetaWorldWorld:
 
     def _refuse_divergence(self) -> None:
         """Raise if physics blew up; MuJoCo itself only warns and puts the robot back."""
+        from mujoco import mjtWarning  # pyright: ignore[reportAttributeAccessIssue]
+
         data = self._simulation.data
-        if any(warning.number for warning in data.warning[-4:]) or not np.isfinite(data.qpos).all():
+        bad = (mjtWarning.mjWARN_BADQPOS, mjtWarning.mjWARN_BADQVEL, mjtWarning.mjWARN_BADQACC)
+        if any(data.warning[w].number for w in bad) or not np.isfinite(data.qpos).all():
+            self._privileged = None
             raise SimulationDiverged(
                 f"{self.task.id}: physics diverged at {self._steps / self.interface.rate_hz:.3f} s"
             )
