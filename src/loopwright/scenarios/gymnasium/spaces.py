@@ -98,9 +98,10 @@ class BoxActions:
         low = space.low.astype(np.float64).reshape(-1)
         high = space.high.astype(np.float64).reshape(-1)
         bounded = (np.abs(low) < _HUGE) & (np.abs(high) < _HUGE)
+        low, high = np.where(bounded, low, -1.0), np.where(bounded, high, 1.0)
         return cls(
-            centre=np.where(bounded, (low + high) / 2, 0.0),
-            half_width=np.where(bounded, (high - low) / 2, 1.0),
+            centre=(low + high) / 2,
+            half_width=(high - low) / 2,
             shape=space.shape,
             dtype=np.dtype(space.dtype),
         )
