@@ -1,7 +1,7 @@
 # The few commands of this repository. `make` alone lists them.
 #
 # Everything runs in .venv, made from the exact versions in requirements/lock.txt.
-# Variables: PYTHON=python3.12, TEST=tests/core, NAME=gate QUICK=1, RECIPE=drawer-open.
+# Variables: PYTHON=python3.12, TEST=tests/core, NAME=gate QUICK=1, RECIPE=smoke.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
