@@ -1,0 +1,101 @@
+"""What the world action model is trained to do.
+
+Shapes: B batch, H and W pixels, h and w cells, C channels, F flow channels, K chunk,
+S motion span, A action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from loopwright.models.wam.model import Wam
+from loopwright.models.wam.ports import shrink
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyBatch:
+    """Moments to act in, from any pool."""
+
+    image_BHWC: Tensor
+    """uint8."""
+    proprio_BP: Tensor
+    known_B: Tensor
+    """Whether the row has proprioception; false for every row that stems from video."""
+    task_B: Tensor
+    chunk_BKA: Tensor
+    """Actions in the units of the interface, true or read from motion."""
+    weight_BKA: Tensor
+    """How far each number of the chunk is to be believed, 0 to 1."""
+    future_BHWC: Tensor
+    """uint8, the frame ``future_steps`` later, at full size."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionBatch:
+    """Windows of labelled motion, one stack per member of the ensemble."""
+
+    motion_MBFhw: Tensor
+    """Image motion, after augmentation."""
+    actions_MBSA: Tensor
+    """Actions in unit range."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyWeights:
+    """How much each part of the joint loss counts."""
+
+    forward: float = 1.0
+    """Zero switches the forward head off."""
+    codec: float = 0.1
+    """Reading back a chunk from its own latent action; only with the forward head."""
+
+
+def policy_loss(
+    model: Wam, batch: PolicyBatch, weights: PolicyWeights
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the joint loss of policy and forward head, and its parts."""
+    state_BD = model.see(batch.image_BHWC, batch.proprio_BP, batch.known_B, batch.task_B)
+    _, predicted_BKA = model.act(state_BD)
+    chunk_BKA = model.actions.encode(batch.chunk_BKA)
+    action = weighted_error(predicted_BKA, chunk_BKA, batch.weight_BKA)
+    if not weights.forward:
+        return action, {"action": action.detach()}
+    latent_BL = model.latent_action.encode(chunk_BKA)
+    codec = weighted_error(model.latent_action.decode(latent_BL), chunk_BKA, batch.weight_BKA)
+    imagined_BCHW = model.imagine(state_BD, latent_BL, batch.image_BHWC)
+    future_BCHW = shrink(batch.future_BHWC, model.config.future_px)
+    forward = frame_error(imagined_BCHW, future_BCHW).mean()
+    total = action + weights.codec * codec + weights.forward * forward
+    return total, {
+        "action": action.detach(),
+        "codec": codec.detach(),
+        "forward": forward.detach(),
+    }
+
+
+def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean absolute error, every number weighted; divided by the count, not the weight.
+
+    Dividing by the count lets untrusted rows count less instead of scaling the rest up.
+    """
+    return ((predicted - target).abs() * weight).mean()
+
+
+def frame_error(predicted_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+    """Return the error of every frame ``(B,)``: mean absolute, in tenths of full scale."""
+    return 10.0 * (predicted_BCHW - target_BCHW).abs().mean(dim=(1, 2, 3))
+
+
+def motion_loss(model: Wam, batch: MotionBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the mean loss of the motion models, each on its own share of the data."""
+    errors = [
+        (member(motion) - actions).abs().mean()
+        for member, motion, actions in zip(
+            model.motion, batch.motion_MBFhw, batch.actions_MBSA, strict=True
+        )
+    ]
+    total = torch.stack(errors).mean()
+    return total, {"motion": total.detach()}

@@ -1,0 +1,1 @@
+"""Training: from episodes to sealed candidates."""

@@ -1,0 +1,490 @@
+"""Fitting a world action model: first how bodies move, then what to do.
+
+Stage one trains the motion models on play and demonstrations and lets them name the actions of
+every video. Stage two trains policy and forward head on demonstrations and those videos. With the
+switches off, what remains is plain cloning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from loopwright.core.digest import Json, digest_bytes, digest_json
+from loopwright.core.episode import Episode
+from loopwright.core.errors import InvalidConfig
+from loopwright.core.interface import Interface
+from loopwright.core.policy import Candidate
+from loopwright.core.seeds import derive_seed, generator
+from loopwright.core.stage import ProgressSink
+from loopwright.models.wam.config import SIZES, SizeName, sized
+from loopwright.models.wam.loss import (
+    MotionBatch,
+    PolicyBatch,
+    PolicyWeights,
+    motion_loss,
+    policy_loss,
+)
+from loopwright.models.wam.model import Wam, parameter_count
+from loopwright.models.wam.sample import agreement_of, read_motion, save
+from loopwright.train.augment import jittered, shifted
+from loopwright.train.data import (
+    ActionPool,
+    Collection,
+    Labelled,
+    MotionPool,
+    PoolPart,
+    action_pool,
+    collect,
+    motion_pool,
+)
+from loopwright.train.device import probe_device, single_thread
+from loopwright.train.trainer import TrainerConfig, train
+
+FAMILY = "wam"
+VISIBLE_SHARE = 0.25
+"""Explained variance from which an action component counts as visible in motion."""
+FOLDS = 5
+"""Every motion model leaves out one of so many folds of the episodes, to be judged on them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WamFit:
+    """How to fit a world action model."""
+
+    size: SizeName = "small"
+    policy_steps: int = 600
+    motion_steps: int = 300
+    learning_rate: float = 1e-3
+    batch_demos: int = 24
+    """Moments of demonstrations and attempts in a step."""
+    batch_video: int = 40
+    """Moments of videos in a step, if there are any."""
+    batch_motion: int = 64
+    """Windows in a step of every motion model."""
+    use_video: bool = True
+    """Whether videos are looked at in stage two at all."""
+    use_idm: bool = True
+    """Whether motion models are trained and name the actions of videos."""
+    use_forward: bool = True
+    """Whether the forward head is trained and shapes the state."""
+    use_proprio: bool = False
+    """Whether the policy acts on proprioception too."""
+    proprio_dropout: float = 0.5
+    """Share of demonstration moments whose proprioception is hidden."""
+    task_share: float = 0.5
+    """Share of demonstrations, against play, among the windows of motion."""
+    forward_weight: float = 0.5
+    shift_px: int = 2
+    jitter: float = 0.2
+    motion_dropout: float = 0.1
+    """Share of the cells of image motion that is hidden."""
+    device: str = "cpu"
+    """``"cpu"``, or ``"auto"`` for the accelerator if there is one."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        if self.size not in SIZES:
+            raise InvalidConfig(f"size is {self.size!r}; expected one of {SIZES}")
+        for name in ("policy_steps", "motion_steps", "batch_demos", "batch_video", "batch_motion"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name in ("proprio_dropout", "task_share", "motion_dropout"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; expected 0 to 1")
+        if self.device not in ("cpu", "auto"):
+            raise InvalidConfig(f"device is {self.device!r}; expected 'cpu' or 'auto'")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_json` reads back equal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WamFit:
+        """Read what :meth:`to_json` wrote; missing keys take their default.
+
+        Raises:
+            InvalidConfig: A key is unknown or a value impossible.
+        """
+        known = [f.name for f in fields(cls)]
+        if unknown := sorted(set(data) - set(known)):
+            raise InvalidConfig(f"fit configuration has the unknown keys {unknown}; known: {known}")
+        return cls(**data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitReport:
+    """What came of a fit, as plain facts."""
+
+    candidate: str
+    """Digest of the sealed candidate."""
+    curves: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    """``"motion/loss"``, ``"policy/forward"`` ...: ``[[step, value], ...]``, at most 100 each."""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """Trainable numbers of each part."""
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    """Video episode to mean agreement of the motion models, 0 to 1."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """Errors on episodes that a part was not trained on."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def fit(
+    config: WamFit,
+    episodes: Sequence[Episode],
+    *,
+    seed: int,
+    out: Path,
+    scratch: Path,
+    progress: ProgressSink,
+    lineage: Mapping[str, Json] | None = None,
+) -> FitReport:
+    """Fit a model to episodes and write it as a sealed candidate.
+
+    Runs on one thread: the same arguments give the same bytes. Started again after a crash with
+    the same ``scratch``, it goes on from the last checkpoint and still gives the same bytes.
+
+    Args:
+        config: How.
+        episodes: Demonstrations, attempts, play and videos, in any order that is fixed.
+        seed: Fixes weights, batches and augmentation.
+        out: Folder to write the candidate to; made if need be.
+        scratch: Folder for checkpoints and metrics.
+        progress: Told the finished fraction and a message.
+        lineage: Where the candidate comes from, for its manifest.
+
+    Raises:
+        InvalidConfig: There is nothing to learn from, or episodes of different interfaces.
+        Diverged: Training ran away.
+        StorageError: Something could not be written.
+    """
+    with single_thread(config.device == "cpu"):
+        job = _Job(config, episodes, seed=seed, scratch=scratch)
+        job.fit_motion(_part_of(progress, 0.0, 0.35))
+        job.fit_policy(_part_of(progress, 0.35, 1.0))
+        return job.seal(out, lineage or {})
+
+
+def _part_of(progress: ProgressSink, begin: float, end: float) -> ProgressSink:
+    return lambda fraction, message: progress(begin + (end - begin) * fraction, message)
+
+
+class _Job:
+    """One fit: the model, the collected episodes, and what is known so far."""
+
+    def __init__(
+        self, config: WamFit, episodes: Sequence[Episode], *, seed: int, scratch: Path
+    ) -> None:
+        self.config, self.seed, self.scratch = config, seed, scratch
+        self.interface = _common_interface(episodes)
+        self.data = collect(episodes, self.interface.cameras[0].name)
+        if not self.data.tasks:
+            raise InvalidConfig("there is no demonstration and no attempt to learn the task from")
+        instructions = tuple(dict.fromkeys(e.instruction for e in self.data.tasks))
+        self.shape = sized(config.size, self.interface, instructions)
+        self.device = probe_device() if config.device == "auto" else torch.device("cpu")
+        self.model = self._fresh_model()
+        self.identity = digest_json(
+            {
+                "fit": config.to_json(),
+                "seed": seed,
+                "shape": self.shape.to_json(),
+                "data": _digest(self.data),
+            }
+        )
+        self.curves: dict[str, list[list[float]]] = {}
+        self.validation: dict[str, float] = {}
+        self.agreement: dict[str, float] = {}
+
+    def _fresh_model(self) -> Wam:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.seed, "weights"))
+            model = Wam(self.shape)
+        model.actions.calibrate(self.interface.action)
+        own = [e.proprio for e in (*self.data.tasks, *self.data.play) if e.own_body]
+        if own:
+            model.state.proprio.calibrate(np.concatenate(own))
+        return model.to(self.device)
+
+    # Stage one: how bodies move.
+
+    def fit_motion(self, progress: ProgressSink) -> None:
+        """Train the motion models and judge each on the episodes it has not seen."""
+        own = [e for e in (*self.data.play, *self.data.tasks) if e.own_body]
+        if not (self.config.use_idm and self.data.play and own):
+            return
+        pool = motion_pool(own, span=self.shape.motion_span, task_share=self.config.task_share)
+        motion = torch.cat([self.model.motion_of(self._tensor(e.frames)) for e in own])
+        batches = MotionBatches(pool, motion, self.config, self.model, self.seed)
+        found = train(
+            self.model.motion,
+            lambda step: motion_loss(self.model, batches.at(step)),
+            TrainerConfig(steps=self.config.motion_steps, learning_rate=self.config.learning_rate),
+            name="motion",
+            identity=self.identity,
+            folder=self.scratch,
+            progress=progress,
+        )
+        self.curves |= {f"motion/{k}": v for k, v in found.items()}
+        self._judge_motion(own)
+
+    def _judge_motion(self, episodes: Sequence[Labelled]) -> None:
+        """Measure, on left-out episodes, how far each action component can be read off motion."""
+        read, true = [], []
+        for number, episode in enumerate(episodes):
+            member = number % FOLDS
+            if member >= len(self.model.motion):
+                continue
+            read.append(read_motion(self.model, episode.frames, members=(member,)).actions)
+            true.append(self.model.actions.encode(self._tensor(episode.actions)).cpu().numpy())
+        trust, gain = motion_trust(np.concatenate(read), np.concatenate(true))
+        self.model.motion_trust_A.copy_(torch.from_numpy(trust))
+        self.model.motion_gain_A.copy_(torch.from_numpy(gain))
+        error = np.abs(np.concatenate(read) - np.concatenate(true)).mean(axis=0)
+        for name, trusted, missed in zip(self.interface.action.names, trust, error, strict=True):
+            self.validation[f"motion_trust/{name}"] = round(float(trusted), 6)
+            self.validation[f"motion_error/{name}"] = round(float(missed), 6)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    # Stage two: what to do.
+
+    def fit_policy(self, progress: ProgressSink) -> None:
+        """Train policy and forward head on demonstrations and on videos with named actions."""
+        trained = nn.ModuleDict(
+            {
+                "state": self.model.state,
+                "policy": self.model.policy,
+                "latent_action": self.model.latent_action,
+                "forward_head": self.model.forward_head,
+            }
+        )
+        weights = PolicyWeights(forward=self.config.forward_weight * self.config.use_forward)
+        batches = PolicyBatches(
+            self._demo_pool(), self._video_pool(), self.config, self.seed, self.device
+        )
+        found = train(
+            trained,
+            lambda step: policy_loss(self.model, batches.at(step), weights),
+            TrainerConfig(steps=self.config.policy_steps, learning_rate=self.config.learning_rate),
+            name="policy",
+            identity=self.identity,
+            folder=self.scratch,
+            progress=progress,
+        )
+        self.curves |= {f"policy/{k}": v for k, v in found.items()}
+
+    def _demo_pool(self) -> ActionPool:
+        return self._pool([self._true_part(e) for e in self.data.tasks if e.own_body])
+
+    def _video_pool(self) -> ActionPool | None:
+        foreign = [self._true_part(e) for e in self.data.tasks if not e.own_body]
+        if not self.config.use_video:
+            return None
+        parts = foreign + [self._read_part(f.episode, f.frames) for f in self.data.footage]
+        return self._pool(parts) if parts else None
+
+    def _pool(self, parts: Sequence[PoolPart]) -> ActionPool:
+        return action_pool(
+            parts,
+            chunk=self.shape.chunk,
+            future_steps=self.shape.future_steps,
+            proprio_size=self.shape.proprio_size,
+        )
+
+    def _true_part(self, episode: Labelled) -> PoolPart:
+        return PoolPart(
+            frames=episode.frames,
+            actions=episode.actions,
+            weight=np.ones_like(episode.actions),
+            proprio=episode.proprio if episode.own_body else None,
+            task=self.shape.tasks.index(episode.instruction),
+        )
+
+    def _read_part(self, episode: str, frames: np.ndarray) -> PoolPart:
+        """Name the actions of a video from its frames; what motion does not show weighs nothing."""
+        reading = read_motion(self.model, frames)
+        trust = self.model.motion_trust_A.cpu().numpy()
+        agreed = agreement_of(reading, trust)
+        self.agreement[episode] = round(float(agreed.mean()), 6)
+        gain = self.model.motion_gain_A.cpu().numpy()
+        decoded = self.model.actions.decode(self._tensor(reading.actions * gain))
+        return PoolPart(
+            frames=frames,
+            actions=decoded.cpu().numpy(),
+            weight=(agreed[:, None] * trust[None, :]).astype(np.float32),
+        )
+
+    def seal(self, out: Path, lineage: Mapping[str, Json]) -> FitReport:
+        """Write the candidate and report."""
+        out.mkdir(parents=True, exist_ok=True)
+        save(self.model, out)
+        candidate = Candidate.seal(
+            out,
+            family=FAMILY,
+            interface=self.interface,
+            config={**self.shape.to_json(), "use_proprio": self.config.use_proprio},
+            lineage=lineage,
+        )
+        return FitReport(
+            candidate=candidate.digest,
+            curves=self.curves,
+            parameters={n: parameter_count(m) for n, m in self.model.named_children()},
+            agreement=self.agreement,
+            validation=self.validation,
+        )
+
+
+def motion_trust(read: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each action component can be read off motion, and the gain that fits best.
+
+    Args:
+        read: Actions read by models that had not seen the episodes, float ``(N, A)``.
+        true: What they were.
+
+    Returns:
+        1 for every component whose variance is explained to at least a quarter after the gain,
+        else 0; and the gain that undoes the shrinking of a regression to noisy readings, within
+        [1, 1.5].
+    """
+    power = np.maximum((read * read).sum(axis=0), 1e-9)
+    gain = np.clip((read * true).sum(axis=0) / power, 1.0, 1.5)
+    left = ((true - gain * read) ** 2).mean(axis=0)
+    explained = 1.0 - left / np.maximum(true.var(axis=0), 1e-9)
+    trust = explained >= VISIBLE_SHARE
+    return trust.astype(np.float32), gain.astype(np.float32)
+
+
+class MotionBatches:
+    """Rows of labelled motion; the batch of a step depends on seed and step alone."""
+
+    def __init__(
+        self, pool: MotionPool, motion_NFhw: Tensor, config: WamFit, model: Wam, seed: int
+    ) -> None:
+        """Keep what batches are drawn from.
+
+        Args:
+            pool: Labels and chances of every row.
+            motion_NFhw: Image motion of every row.
+            config: Batch size and augmentation.
+            model: Gives the number of members and the range of actions.
+            seed: Root of every draw.
+        """
+        self.pool, self.config, self.seed = pool, config, seed
+        self.motion_NFhw = motion_NFhw
+        actions = torch.from_numpy(pool.actions).to(motion_NFhw.device)
+        self.actions_NSA = model.actions.encode(actions)[torch.from_numpy(pool.following)]
+        self.cumulative = []
+        for member in range(len(model.motion)):
+            chance = np.where(pool.episode % FOLDS == member, 0.0, pool.chance)
+            self.cumulative.append(chance.cumsum() / chance.sum())
+
+    def at(self, step: int) -> MotionBatch:
+        """Return the batch of a step."""
+        random = generator(self.seed, "motion", step)
+        motions, actions = [], []
+        for cumulative in self.cumulative:
+            rows = np.searchsorted(cumulative, random.random(self.config.batch_motion))
+            chosen = torch.from_numpy(np.minimum(rows, len(cumulative) - 1))
+            motions.append(self._augmented(self.motion_NFhw[chosen], random))
+            actions.append(self.actions_NSA[chosen])
+        return MotionBatch(motion_MBFhw=torch.stack(motions), actions_MBSA=torch.stack(actions))
+
+    def _augmented(self, motion_BFhw: Tensor, random: np.random.Generator) -> Tensor:
+        """Move the field by up to one cell, and hide some cells, as another body might."""
+        down, right = (int(n) for n in random.integers(-1, 2, size=2))
+        moved = motion_BFhw.roll((down, right), dims=(2, 3))
+        cells = (len(moved), 1, *moved.shape[-2:])
+        kept = random.random(cells, dtype=np.float32) >= self.config.motion_dropout
+        return moved * torch.from_numpy(kept).to(moved.device)
+
+
+class PolicyBatches:
+    """Moments of demonstrations and videos; the batch of a step depends on seed and step alone."""
+
+    def __init__(
+        self,
+        demos: ActionPool,
+        video: ActionPool | None,
+        config: WamFit,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Keep what batches are drawn from."""
+        self.demos, self.video = demos, video
+        self.config, self.seed, self.device = config, seed, device
+
+    def at(self, step: int) -> PolicyBatch:
+        """Return the batch of a step."""
+        random = generator(self.seed, "policy", step)
+        parts = [self._moments(self.demos, self.config.batch_demos, random)]
+        if self.video is not None:
+            parts.append(self._moments(self.video, self.config.batch_video, random))
+        joined = {
+            name: torch.from_numpy(np.concatenate([p[name] for p in parts])).to(self.device)
+            for name in parts[0]
+        }
+        return PolicyBatch(**joined)
+
+    def _moments(
+        self, pool: ActionPool, count: int, random: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        rows = random.integers(len(pool), size=count)
+        both = pool.frames[np.stack([rows, pool.future[rows]], axis=1)]
+        both = shifted(both, random, reach_px=self.config.shift_px)
+        both = jittered(both, random, strength=self.config.jitter)
+        following = pool.following[rows]
+        hidden = random.random(count) < self.config.proprio_dropout
+        return {
+            "image_BHWC": both[:, 0],
+            "future_BHWC": both[:, 1],
+            "proprio_BP": pool.proprio[rows],
+            "known_B": pool.known[rows] & ~hidden,
+            "task_B": pool.task[rows],
+            "chunk_BKA": pool.actions[following],
+            "weight_BKA": pool.weight[following],
+        }
+
+
+def _common_interface(episodes: Sequence[Episode]) -> Interface:
+    if not episodes:
+        raise InvalidConfig("there is no episode to learn from")
+    first = episodes[0].header.interface
+    for episode in episodes:
+        if episode.header.interface != first:
+            raise InvalidConfig(
+                f"episode {episode.id} has another interface than episode {episodes[0].id}; "
+                "a model is fitted to episodes of one interface"
+            )
+    return first
+
+
+def _digest(data: Collection) -> str:
+    """Return the digest of every byte that is learned from."""
+    return digest_json(
+        {
+            "labelled": [
+                [
+                    digest_bytes(np.ascontiguousarray(e.frames).tobytes()),
+                    digest_bytes(e.actions.tobytes()),
+                    digest_bytes(e.proprio.tobytes()),
+                    e.instruction,
+                    e.own_body,
+                ]
+                for e in (*data.tasks, *data.play)
+            ],
+            "footage": [
+                digest_bytes(np.ascontiguousarray(f.frames).tobytes()) for f in data.footage
+            ],
+        }
+    )
