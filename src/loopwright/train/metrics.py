@@ -28,8 +28,12 @@ class MetricsFile:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def close(self) -> None:
-        """Write out what is left."""
+    def __enter__(self) -> MetricsFile:
+        """Keep the file open inside the block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Write out what is left, also when training failed."""
         self.sync()
         self._file.close()
 

@@ -94,17 +94,16 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(module, config, folder / f"{name}.safetensors", identity)
     first = run.resume()
-    metrics = MetricsFile(folder / f"{name}.jsonl", resume_at=first)
     module.train()
-    for step in range(first, config.steps):
-        values = run.step(step, loss_at)
-        if step % config.log_every_steps == 0:
-            metrics.append(step, {k: float(v) for k, v in values.items()})
-            progress(step / config.steps, f"{name}: loss {float(values['loss']):.4f}")
-        if (step + 1) % config.checkpoint_every_steps == 0 or step + 1 == config.steps:
-            metrics.sync()
-            run.save(step + 1)
-    metrics.close()
+    with MetricsFile(folder / f"{name}.jsonl", resume_at=first) as metrics:
+        for step in range(first, config.steps):
+            values = run.step(step, loss_at)
+            if step % config.log_every_steps == 0:
+                metrics.append(step, {k: float(v) for k, v in values.items()})
+                progress(step / config.steps, f"{name}: loss {float(values['loss']):.4f}")
+            if (step + 1) % config.checkpoint_every_steps == 0 or step + 1 == config.steps:
+                metrics.sync()
+                run.save(step + 1)
     run.finish()
     return curves(read_metrics(metrics.path))
 

@@ -81,6 +81,8 @@ class WamFit:
     task_share: float = 0.5
     """Share of demonstrations, against play, among the windows of motion."""
     forward_weight: float = 0.5
+    average_decay: float = 0.99
+    """Decay of the moving average of the policy's weights; the average is what acts."""
     shift_px: int = 2
     jitter: float = 0.2
     motion_dropout: float = 0.1
@@ -276,7 +278,11 @@ class _Job:
         found = train(
             trained,
             lambda step: policy_loss(self.model, batches.at(step), weights),
-            TrainerConfig(steps=self.config.policy_steps, learning_rate=self.config.learning_rate),
+            TrainerConfig(
+                steps=self.config.policy_steps,
+                learning_rate=self.config.learning_rate,
+                average_decay=self.config.average_decay,
+            ),
             name="policy",
             identity=self.identity,
             folder=self.scratch,

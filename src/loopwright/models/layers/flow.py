@@ -2,8 +2,8 @@
 
 Lucas and Kanade, "An Iterative Image Registration Technique" (1981), one step at three scales.
 Structure tensors are summed over colours and every cell is solved for its own velocity, so the
-result does not depend on the colour, brightness or contrast of what moves: a body painted
-anew gives the same flow. Nothing that stands still can be seen in it.
+result does not depend on the hue of what moves, nor on whether it is darker or lighter than what
+is behind it; only faint contrast shrinks it. Nothing that stands still can be seen in it.
 
 Shapes: B batch, C channels, H and W pixels, h and w cells.
 """

@@ -94,10 +94,8 @@ class WamConfig:
         if unknown := sorted(set(data) - known):
             raise InvalidConfig(f"model configuration has the unknown keys {unknown}")
         try:
-            return cls(
-                **{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in data.items()}
-            )
-        except TypeError as error:
+            return cls(**{**data, "tasks": tuple(data["tasks"])})
+        except (KeyError, TypeError) as error:
             raise InvalidConfig(f"model configuration cannot be read: {error}") from error
 
 

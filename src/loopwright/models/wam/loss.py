@@ -14,6 +14,9 @@ from torch import Tensor
 from loopwright.models.wam.model import Wam
 from loopwright.models.wam.ports import shrink
 
+_CHANGE_WEIGHT = 20.0
+"""How much more a pixel counts that changes by full scale than one that does not."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyBatch:
@@ -67,7 +70,8 @@ def policy_loss(
     codec = weighted_error(model.latent_action.decode(latent_BL), chunk_BKA, batch.weight_BKA)
     imagined_BCHW = model.imagine(state_BD, latent_BL, batch.image_BHWC)
     future_BCHW = shrink(batch.future_BHWC, model.config.future_px)
-    forward = frame_error(imagined_BCHW, future_BCHW).mean()
+    present_BCHW = shrink(batch.image_BHWC, model.config.future_px)
+    forward = change_error(imagined_BCHW, future_BCHW, present_BCHW)
     total = action + weights.codec * codec + weights.forward * forward
     return total, {
         "action": action.detach(),
@@ -87,6 +91,17 @@ def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def frame_error(predicted_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     """Return the error of every frame ``(B,)``: mean absolute, in tenths of full scale."""
     return 10.0 * (predicted_BCHW - target_BCHW).abs().mean(dim=(1, 2, 3))
+
+
+def change_error(predicted_BCHW: Tensor, target_BCHW: Tensor, present_BCHW: Tensor) -> Tensor:
+    """Return the mean absolute error, in tenths of full scale, where the picture changes.
+
+    Few pixels change. Were all to count alike, copying the present frame would be hard to beat.
+    """
+    change_B1HW = (target_BCHW - present_BCHW).abs().amax(dim=1, keepdim=True)
+    weight_B1HW = 1.0 + _CHANGE_WEIGHT * change_B1HW
+    error_BCHW = (predicted_BCHW - target_BCHW).abs() * weight_B1HW / weight_B1HW.mean()
+    return 10.0 * error_BCHW.mean()
 
 
 def motion_loss(model: Wam, batch: MotionBatch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -128,7 +128,7 @@ _CELL_PX = 4
 
 
 class ForwardHead(nn.Module):
-    """Draws a future frame: what changes, and the colour it takes; the rest stays as it is."""
+    """Draws a future frame as a change of the present one."""
 
     def __init__(self, config: WamConfig) -> None:
         """Build the head."""
@@ -144,12 +144,12 @@ class ForwardHead(nn.Module):
         self.draw = nn.Sequential(
             nn.Conv2d(channels + 3 * patch, 2 * channels, kernel_size=3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(2 * channels, 4 * patch, kernel_size=3, padding=1),
+            nn.Conv2d(2 * channels, 3 * patch, kernel_size=3, padding=1),
             nn.PixelShuffle(_CELL_PX),
         )
 
     def forward(self, state_BD: Tensor, latent_BL: Tensor, present_BCHW: Tensor) -> Tensor:
-        """Return the frame that is expected, RGB in [0, 1], ``(B, C, h, w)``.
+        """Return the frame that is expected, RGB about [0, 1], ``(B, C, h, w)``.
 
         Args:
             state_BD: What is seen.
@@ -159,9 +159,7 @@ class ForwardHead(nn.Module):
         code_BN = self.join(torch.cat([state_BD, latent_BL], dim=-1))
         code_BChw = code_BN.unflatten(1, (-1, self.cells, self.cells))
         scene_BChw = nn.functional.pixel_unshuffle(present_BCHW, _CELL_PX)
-        drawn_BCHW = self.draw(torch.cat([code_BChw, scene_BChw], dim=1))
-        colour_BCHW, changed_B1HW = drawn_BCHW[:, :3].sigmoid(), drawn_BCHW[:, 3:].sigmoid()
-        return changed_B1HW * colour_BCHW + (1.0 - changed_B1HW) * present_BCHW
+        return present_BCHW + self.draw(torch.cat([code_BChw, scene_BChw], dim=1))
 
 
 class MotionModel(nn.Module):

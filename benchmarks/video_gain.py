@@ -1,0 +1,349 @@
+"""What action-free video adds to a few demonstrations, arm by arm.
+
+Every *cell* is one training run and its trials: (task, draw of the demonstrations, arm, coverage).
+A finished cell lies as JSON under ``--work``, so the benchmark can be stopped and started, and
+several processes may share the folder: each takes the cells that no other holds.
+
+Under *partial* coverage the demonstrations start in the lowest 40 % of the object's range along x
+and the trials in the other 60 %; under *full* coverage both use the whole range. Videos and play
+always cover the whole range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Benchmark, Measurement, cpu_seconds
+from loopwright.core.episode import Episode, SourceKind
+from loopwright.core.scenario import Box, Request, Scenario, seeds_in
+from loopwright.core.stage import code_digest
+from loopwright.core.statistics import clopper_pearson
+from loopwright.models.registry import load_policy
+from loopwright.scenarios.registry import get_scenario
+from loopwright.scenarios.sources import attempt, record_sources
+from loopwright.train.checkpoint import write_atomically
+from loopwright.train.wam import WamFit, fit
+
+TASKS = (
+    "button-press",
+    "button-press-topdown",
+    "coffee-button",
+    "handle-press",
+    "plate-slide",
+    "door-open",
+)
+GUARDS = ("window-open", "drawer-open", "faucet-open")
+DEMOS, PLAYS, VIDEOS = 5, 40, 80
+COVERED = 0.4
+DRAW_STRIDE, FIRST_PLAY, FIRST_VIDEO = 1_000, 500_000, 600_000
+"""Where in the train split demonstrations, play and videos begin; they never share a start."""
+Coverage = Literal["partial", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to train, and what it is given."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of :class:`WamFit` that differ from the full recipe."""
+    body: str | None = None
+    """Whose videos; None for none."""
+    true_actions: bool = False
+
+
+VIDEO_BATCH = WamFit().batch_demos + WamFit().batch_video
+ARMS: Mapping[str, Arm] = {
+    "cloning": Arm(
+        changes={
+            "use_video": False,
+            "use_idm": False,
+            "use_forward": False,
+            "batch_demos": VIDEO_BATCH,
+        }
+    ),
+    "without video": Arm(changes={"use_video": False, "batch_demos": VIDEO_BATCH}),
+    "without future loss": Arm(changes={"use_forward": False}, body="recoloured"),
+    "recoloured video": Arm(body="recoloured"),
+    "bare-hand video": Arm(body="hand"),
+    "true actions": Arm(changes={"use_idm": False}, body="recoloured", true_actions=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run and its trials."""
+
+    task: str
+    draw: int
+    arm: str
+    coverage: Coverage
+    trials: int
+    steps: int | None
+    """Steps of each stage, for a quick look; None for the recipe's own."""
+
+    @property
+    def name(self) -> str:
+        words = (self.task, str(self.draw), self.arm, self.coverage, f"n{self.trials}")
+        return "_".join(words).replace(" ", "-") + (f"_s{self.steps}" if self.steps else "")
+
+    @property
+    def config(self) -> WamFit:
+        config = replace(WamFit(), **ARMS[self.arm].changes)
+        if self.steps is None:
+            return config
+        return replace(config, policy_steps=self.steps, motion_steps=self.steps)
+
+
+def range_of_x(scenario: Scenario) -> str:
+    """Return the parameter along x that varies most."""
+    low, high = scenario.domain.low, scenario.domain.high
+    along = [name for name in low if name.endswith("_x_m")]
+    return max(along, key=lambda name: high[name] - low[name])
+
+
+def boxes(scenario: Scenario, coverage: Coverage) -> tuple[Box, Box]:
+    """Return where demonstrations start and where trials do."""
+    if coverage == "full":
+        return scenario.domain, scenario.domain
+    x = range_of_x(scenario)
+    return scenario.domain.portion(x, 0.0, COVERED), scenario.domain.portion(x, COVERED, 1.0)
+
+
+@lru_cache(maxsize=4)
+def shared_sources(task: str, kind: SourceKind, body: str) -> tuple[Episode, ...]:
+    """Record play or videos, which every draw of the demonstrations shares."""
+    scenario = get_scenario(f"{task}-v1")
+    count, first = (PLAYS, FIRST_PLAY) if kind == "play" else (VIDEOS, FIRST_VIDEO)
+    request = Request(kind=kind, count=count, body=body, first=first)
+    return tuple(episode for episode, _ in record_sources(scenario, request))
+
+
+def demonstrations(scenario: Scenario, cell: Cell) -> list[Episode]:
+    """Record one draw of the demonstrations."""
+    box, _ = boxes(scenario, cell.coverage)
+    request = Request(kind="demo", count=DEMOS, box=box, first=DRAW_STRIDE * cell.draw)
+    return [episode for episode, _ in record_sources(scenario, request)]
+
+
+def training_set(scenario: Scenario, cell: Cell) -> list[Episode]:
+    """Return what the cell's arm may learn from."""
+    arm, episodes = ARMS[cell.arm], demonstrations(scenario, cell)
+    if cell.config.use_idm:
+        episodes += shared_sources(cell.task, "play", "robot")
+    if arm.body is not None:
+        kind: SourceKind = "demo" if arm.true_actions else "video"
+        episodes += shared_sources(cell.task, kind, arm.body)
+    return episodes
+
+
+def run_cell(cell: Cell, work: Path) -> dict[str, Any]:
+    """Train, try, and return plain facts."""
+    scenario = get_scenario(f"{cell.task}-v1")
+    episodes = training_set(scenario, cell)
+    scratch = work / "scratch" / cell.name
+    began_s = cpu_seconds()
+    report = fit(
+        cell.config,
+        episodes,
+        seed=cell.draw,
+        out=scratch / "candidate",
+        scratch=scratch / "state",
+        progress=lambda *_: None,
+    )
+    fit_cpu_s = cpu_seconds() - began_s
+    successes = try_gate_seeds(scenario, cell, scratch / "candidate")
+    shutil.rmtree(scratch)
+    return {
+        "task": cell.task,
+        "draw": cell.draw,
+        "arm": cell.arm,
+        "coverage": cell.coverage,
+        "trials": cell.trials,
+        "successes": successes,
+        "fit_cpu_s": round(fit_cpu_s, 1),
+        "agreement": float(np.mean(list(report.agreement.values()) or [0.0])),
+        "validation": dict(report.validation),
+        "code": code_digest(),
+    }
+
+
+def try_gate_seeds(scenario: Scenario, cell: Cell, folder: Path) -> int:
+    """Return how many of the first gate seeds in the box succeed."""
+    _, box = boxes(scenario, cell.coverage)
+    policy, world = load_policy(folder), scenario.make_world()
+    try:
+        seeds = seeds_in(scenario, "gate", box)
+        verdicts = [
+            attempt(scenario, world, policy, next(seeds), None)[1] for _ in range(cell.trials)
+        ]
+    finally:
+        world.close()
+    return sum(v.outcome == "success" for v in verdicts)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Hold a lock for the block, if nobody else does; a process that dies lets go of it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def finish(cell: Cell, work: Path) -> dict[str, Any] | None:
+    """Return the facts of a cell, working them out if need be; None if another process does."""
+    result = work / f"{cell.name}.json"
+    with held(work / f"{cell.name}.lock") as mine:
+        if result.exists():
+            return json.loads(result.read_bytes())
+        if not mine:
+            return None
+        facts = run_cell(cell, work)
+        write_atomically(result, json.dumps(facts, indent=1).encode())
+        return facts
+
+
+def success(facts: list[dict[str, Any]], **wanted: Any) -> tuple[int, int]:
+    """Return successes and trials of the cells that match."""
+    matching = [f for f in facts if all(f[k] == v for k, v in wanted.items())]
+    return sum(f["successes"] for f in matching), sum(f["trials"] for f in matching)
+
+
+def report(bench: Benchmark, facts: list[dict[str, Any]], coverage: Coverage) -> None:
+    """Add one row per task and arm, and the means over the six tasks."""
+    rates: dict[tuple[str, str], float] = {}
+    for task in (*TASKS, *GUARDS):
+        for arm in ARMS:
+            good, n = success(facts, task=task, arm=arm, coverage=coverage)
+            if not n:
+                continue
+            rates[task, arm] = good / n
+            bench.add(
+                Measurement(
+                    metric=f"{coverage}: {task}, {arm}",
+                    value=good / n,
+                    unit="success",
+                    interval=clopper_pearson(good, n),
+                    n=n,
+                )
+            )
+    add_means(bench, rates, coverage)
+
+
+def add_means(bench: Benchmark, rates: Mapping[tuple[str, str], float], coverage: Coverage) -> None:
+    """Add the mean of every arm over the tasks that all arms finished."""
+    arms = [a for a in ARMS if any(arm == a for _, arm in rates)]
+    tasks = [t for t in TASKS if all((t, a) in rates for a in arms)]
+    if not tasks:
+        bench.note(f"{coverage}: no task has been finished by every arm yet")
+        return
+    means = {arm: float(np.mean([rates[t, arm] for t in tasks])) for arm in arms}
+    for arm, mean in means.items():
+        bench.add(
+            Measurement(
+                metric=f"{coverage}: mean of {len(tasks)} tasks, {arm}",
+                value=mean,
+                unit="success",
+                n=len(tasks),
+                compared_with=f"cloning {means.get('cloning', float('nan')):.2f}",
+                target=">= 0.8" if (arm, coverage) == ("recoloured video", "partial") else "",
+            )
+        )
+    if coverage == "partial" and {"cloning", "recoloured video"} <= set(arms):
+        gains = [rates[t, "recoloured video"] - rates[t, "cloning"] for t in tasks]
+        bench.add(
+            Measurement(
+                metric="partial: mean gain of recoloured video",
+                value=float(np.mean(gains)),
+                unit="success",
+                n=len(tasks),
+                target=">= 0.15",
+            )
+        )
+        bench.add(
+            Measurement(
+                metric="partial: worst task against cloning",
+                value=min(gains),
+                unit="success",
+                n=len(tasks),
+                target=">= -0.1",
+            )
+        )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--work", type=Path, default=Path("runs/video_gain"))
+    parser.add_argument("--tasks", nargs="*", default=[*TASKS, *GUARDS])
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--coverage", nargs="*", default=["partial", "full"])
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=50)
+    return parser.parse_args()
+
+
+def cells_of(options: argparse.Namespace, quick: bool) -> list[Cell]:
+    """Return the cells to work on: one draw of every task before the next draw."""
+    if quick:
+        options.tasks, options.arms = ["button-press"], ["cloning", "recoloured video"]
+        options.coverage, options.draws, options.trials = ["partial"], 1, 10
+    return [
+        Cell(
+            task=task,
+            draw=draw,
+            arm=arm,
+            coverage=coverage,
+            trials=options.trials,
+            steps=200 if quick else None,
+        )
+        for coverage in options.coverage
+        for draw in range(options.draws)
+        for task in options.tasks
+        for arm in options.arms
+    ]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    options = parse()
+    options.work.mkdir(parents=True, exist_ok=True)
+    with Benchmark("video_gain", "What action-free video adds", seeds=(0, 1, 2)) as bench:
+        facts, elsewhere = [], 0
+        for cell in bench.track(cells_of(options, bench.quick), "cells"):
+            found = finish(cell, options.work)
+            if found is None:
+                elsewhere += 1
+            else:
+                bench.say(f"{cell.name}: {found['successes']}/{found['trials']}")
+                facts.append(found)
+        for coverage in options.coverage:
+            report(bench, facts, coverage)
+        if facts:
+            mean = {a: [f["fit_cpu_s"] for f in facts if f["arm"] == a] for a in ARMS}
+            spent = ", ".join(f"{a} {np.mean(v):.0f}" for a, v in mean.items() if v)
+            bench.note(f"mean CPU-seconds of a fit: {spent}")
+        if elsewhere:
+            bench.note(f"{elsewhere} cells are still being worked on by another process")
+        bench.note(
+            "play (50 s of random robot motion) is a second labelled source of every arm "
+            "but cloning and true actions"
+        )
+
+
+if __name__ == "__main__":
+    main()

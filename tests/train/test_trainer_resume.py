@@ -1,0 +1,109 @@
+"""A training run that is killed and started again ends at the same bits."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from loopwright.core.digest import digest_file
+from loopwright.train.metrics import curves, read_metrics
+from loopwright.train.trainer import Diverged, TrainerConfig, train
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+import torch
+from torch import nn
+from loopwright.train.trainer import TrainerConfig, train
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+module = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
+
+def loss_at(step):
+    time.sleep(0.004)
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+    loss = (module(x) - x.sum(1, keepdim=True)).square().mean()
+    return loss, {}
+
+print("ready", flush=True)
+config = TrainerConfig(steps=200, checkpoint_every_steps=5, average_decay=0.9)
+train(module, loss_at, config, name="run", identity="test", folder=Path(sys.argv[1]),
+      progress=lambda *_: None)
+"""
+
+
+def _start(folder) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_at_the_same_bits(tmp_path):
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    with _start(calm) as process:
+        assert process.wait() == 0
+    moments = random.Random(0)
+    kills = 0
+    while kills < 5:
+        with _start(stormy) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(moments.uniform(0.05, 0.5))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        kills += 1
+    with _start(stormy) as process:
+        assert process.wait() == 0
+    for name in ("run.safetensors", "run.jsonl"):
+        assert digest_file(stormy / name) == digest_file(calm / name)
+
+
+def _train(folder, loss_at, module, **config):
+    return train(
+        module,
+        loss_at,
+        TrainerConfig(**config),
+        name="run",
+        identity="test",
+        folder=folder,
+        progress=lambda *_: None,
+    )
+
+
+def test_a_loss_that_is_no_number_stops_training(tmp_path):
+    module = nn.Linear(2, 1)
+    with pytest.raises(Diverged, match="learning_rate"):
+        _train(tmp_path, lambda _: (module.weight.sum() * torch.nan, {}), module, steps=3)
+
+
+def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
+    module = nn.Linear(2, 1)
+    seen: list[int] = []
+
+    def loss_at(step: int):
+        seen.append(step)
+        return module.weight.square().sum(), {}
+
+    _train(tmp_path, loss_at, module, steps=3)
+    _train(tmp_path, loss_at, module, steps=4)
+    assert seen == [0, 1, 2, 0, 1, 2, 3]
+
+
+def test_a_torn_last_line_of_metrics_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"loss":2.0,"step":0}\n{"loss":1.0,"step":5}\n{"lo')
+    assert [line["step"] for line in read_metrics(path)] == [0, 5]
+
+
+def test_curves_are_thinned():
+    lines = [{"step": float(n), "loss": float(n)} for n in range(1001)]
+    found = curves(lines)["loss"]
+    assert len(found) <= 100
+    assert found[-1][0] == 1000

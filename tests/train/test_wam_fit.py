@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from loopwright.core.errors import DamagedData, InvalidConfig
+from loopwright.core.interface import Observation
+from loopwright.models.registry import load_policy
+from loopwright.models.wam.sample import WamPolicy, agreement, imagine, surprise
+from loopwright.train.wam import WamFit, fit, motion_trust
+
+QUICK = WamFit(
+    size="tiny", policy_steps=20, motion_steps=20, batch_demos=8, batch_video=8, batch_motion=16
+)
+
+
+def _fit(folder, episodes, config=QUICK, seed=0):
+    return fit(
+        config,
+        episodes,
+        seed=seed,
+        out=folder / "out",
+        scratch=folder / "scratch",
+        progress=lambda *_: None,
+        lineage={"recipe": "test"},
+    )
+
+
+def test_equal_arguments_give_equal_bytes(tmp_path, blob_episodes):
+    first = _fit(tmp_path / "a", blob_episodes)
+    second = _fit(tmp_path / "b", blob_episodes)
+    assert first == second
+    assert _fit(tmp_path / "c", blob_episodes, seed=1).candidate != first.candidate
+    json.dumps(first.to_json(), allow_nan=False)
+    assert len(first.agreement) == 4
+
+
+def test_a_sealed_candidate_acts_imagines_and_reads_motion(tmp_path, blob_episodes):
+    _fit(tmp_path, blob_episodes)
+    policy = load_policy(tmp_path / "out")
+    assert isinstance(policy, WamPolicy)
+    demo, video = blob_episodes[0], blob_episodes[-1]
+    observation = Observation(
+        images={"front": demo.images["front"][0]}, proprio=demo.proprio[0], instruction="follow"
+    )
+    chunk = demo.header.interface.check_chunk(policy.act(observation))
+    assert chunk.shape == (4, 2)
+    seen = imagine(policy, video, every=3)
+    assert seen.predicted.shape == seen.real.shape == (6, 32, 32, 3)
+    assert seen.predicted.dtype == np.uint8
+    np.testing.assert_array_equal(seen.real[-1], video.images["front"][-1])
+    assert surprise(policy, demo).shape == (demo.num_steps,)
+    assert ((agreement(policy, video) >= 0) & (agreement(policy, video) <= 1)).all()
+
+
+def test_a_flipped_bit_is_noticed(tmp_path, blob_episodes):
+    _fit(tmp_path, blob_episodes)
+    weights = tmp_path / "out" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(DamagedData, match="weights"):
+        load_policy(tmp_path / "out")
+
+
+def test_cloning_needs_no_play_and_no_video(tmp_path, blob_episodes):
+    demos = [e for e in blob_episodes if e.header.kind == "demo"]
+    clone = WamFit(size="tiny", policy_steps=5, use_video=False, use_idm=False, use_forward=False)
+    report = _fit(tmp_path, demos, clone)
+    assert not report.agreement
+    assert not any(name.startswith("motion") for name in report.curves)
+
+
+def test_without_a_demonstration_there_is_no_task(tmp_path, blob_episodes):
+    with pytest.raises(InvalidConfig, match="demonstration"):
+        _fit(tmp_path, [e for e in blob_episodes if e.header.kind != "demo"])
+
+
+def test_motion_models_learn_to_read_a_moving_blob(tmp_path, blob_episode):
+    episodes = [blob_episode("demo", n) for n in range(5)]
+    episodes += [blob_episode("play", 50 + n) for n in range(30)]
+    config = WamFit(size="tiny", motion_steps=200, policy_steps=1, batch_demos=2, batch_video=2)
+    report = _fit(tmp_path, episodes, config)
+    assert report.validation["motion_trust/right"] == 1.0
+    assert report.validation["motion_trust/down"] == 1.0
+
+
+def test_trust_tells_visible_from_invisible_components():
+    random = np.random.default_rng(0)
+    true = random.uniform(-1, 1, (500, 2))
+    read = np.stack([0.8 * true[:, 0], random.uniform(-0.1, 0.1, 500)], axis=1)
+    trust, gain = motion_trust(read, true)
+    assert trust.tolist() == [1.0, 0.0]
+    assert gain[0] == pytest.approx(1.25)
+
+
+def test_configuration_survives_json_and_refuses_unknown_keys():
+    config = WamFit(size="tiny", policy_steps=7)
+    assert WamFit.from_json(json.loads(json.dumps(config.to_json()))) == config
+    with pytest.raises(InvalidConfig, match="steps"):
+        WamFit.from_json({"steps": 3})
