@@ -15,7 +15,8 @@ from loopwright.core.scenario import split_seed
 from loopwright.scenarios.faults import SimulationDiverged
 from loopwright.scenarios.metaworld.catalogue import TASKS
 from loopwright.scenarios.metaworld.renderer import FastRenderer
-from loopwright.scenarios.metaworld.world import MetaWorldWorld, _simulation
+from loopwright.scenarios.metaworld.simulation import make_simulation, start_simulation
+from loopwright.scenarios.metaworld.world import MetaWorldWorld
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import attempt
 
@@ -38,14 +39,13 @@ def bytes_of(model) -> bytes:
 
 @pytest.mark.parametrize("task", [TASK["button-press-v1"], TASK["push-v1"]], ids=lambda t: t.id)
 def test_drawing_leaves_physics_the_same_to_the_bit(task):
-    drawn, undrawn = _simulation(task), _simulation(task)
+    drawn, undrawn = make_simulation(task), make_simulation(task)
     before = bytes_of(drawn.model)
     renderer = FastRenderer(drawn.model, image_px=64, body="hand")
     assert bytes_of(drawn.model) == before
     actions = np.random.default_rng(0).uniform(-1, 1, (60, 4)).astype(np.float32)
     for simulation in (drawn, undrawn):
-        simulation._last_rand_vec = task.start_vector(11)
-        simulation.reset()
+        start_simulation(simulation, task.start_vector(11))
     for action in actions:
         for simulation in (drawn, undrawn):
             simulation.step(action)
@@ -56,7 +56,7 @@ def test_drawing_leaves_physics_the_same_to_the_bit(task):
 
 
 def test_decimation_thins_the_drawing_and_nothing_else():
-    simulation = _simulation(TASK["button-press-v1"])
+    simulation = make_simulation(TASK["button-press-v1"])
     coarse = FastRenderer(simulation.model, image_px=64)
     fine = FastRenderer(simulation.model, image_px=480)
     faces = [int(m.mesh_facenum.sum()) for m in (coarse._drawn, fine._drawn, simulation.model)]
@@ -83,7 +83,7 @@ def test_starts_are_drawn_anew_and_not_from_stored_ones():
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
 def test_the_domain_is_the_range_that_meta_world_draws_from(task):
-    space = _simulation(task)._random_reset_space
+    space = make_simulation(task)._random_reset_space
     assert space is not None
     assert [p.low for p in task.placements] == pytest.approx(space.low.tolist())
     assert [p.high for p in task.placements] == pytest.approx(space.high.tolist())

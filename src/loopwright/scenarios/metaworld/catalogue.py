@@ -1,7 +1,7 @@
 """The Meta-World tasks that are scenarios here. Ranges and criteria are those of version 3.1.1.
 
 Listed are the tasks whose published criterion is a distance and whose scripted expert, with noise
-and at 40 Hz, succeeds in at least 9 of 10 starts (``docs/log.md`` has the counts).
+and at 40 Hz, succeeds in at least 9 of 10 starts (``benchmarks/experts.py`` counts).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from loopwright.core.scenario import WorldStep
 from loopwright.scenarios.faults import SimulationDiverged
 from loopwright.scenarios.graphics import choose_backend
 from loopwright.scenarios.metaworld.task import MetaWorldTask
-
-if TYPE_CHECKING:
-    from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 CAMERA_NAME = "front"
 PHYSICS_STEP_S = 0.0125
@@ -68,8 +65,9 @@ class MetaWorldWorld:
         self.task = task
         choose_backend()
         from loopwright.scenarios.metaworld.renderer import FastRenderer
+        from loopwright.scenarios.metaworld.simulation import make_simulation
 
-        self._simulation = _simulation(task)
+        self._simulation = make_simulation(task)
         self._renderer = FastRenderer(self._simulation.model, image_px=image_px, body=body)
         self._privileged: np.ndarray | None = None
         self._steps = 0
@@ -90,8 +88,9 @@ class MetaWorldWorld:
         """Start over; the seed alone fixes the start."""
         if self._closed:
             raise WorldError(f"{self.task.id}: reset after close; make a new world")
-        self._simulation._last_rand_vec = self.task.start_vector(seed)
-        self._privileged, _ = self._simulation.reset()
+        from loopwright.scenarios.metaworld.simulation import start_simulation
+
+        self._privileged = start_simulation(self._simulation, self.task.start_vector(seed))
         self._steps = self._steps_done = 0
         return self._observe()
 
@@ -163,20 +162,3 @@ class MetaWorldWorld:
             raise SimulationDiverged(
                 f"{self.task.id}: physics diverged at {self._steps / self.interface.rate_hz:.3f} s"
             )
-
-
-def _simulation(task: MetaWorldTask) -> SawyerXYZEnv:
-    """Build Meta-World's environment so that nothing is hidden and every start can be set.
-
-    Left alone it zeroes the goal in the state (and clips it by a cached space), and draws its
-    starts from 50 stored ones.
-    """
-    from metaworld.env_dict import ENV_CLS_MAP
-
-    environment = ENV_CLS_MAP[task.simulator]()
-    environment._partially_observable = False
-    environment.__dict__.pop("sawyer_observation_space", None)
-    environment._freeze_rand_vec = True
-    environment._set_task_called = True
-    environment.max_path_length = 1_000_000
-    return environment
