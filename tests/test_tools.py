@@ -72,23 +72,29 @@ class TestFillReadme:
             "target": "<= 0.05",
             "holds": True,
         }
-        aside = {**measurement, "metric": "aside", "target": "", "holds": None}
-        lost = {**measurement, "metric": "lost", "value": 0.5, "holds": False}
+        others = [
+            {**measurement, "metric": "aside", "target": "", "holds": None},
+            {**measurement, "metric": "second"},
+            {**measurement, "metric": "third, which holds"},
+            {**measurement, "metric": "lost", "value": 0.5, "holds": False},
+        ]
         (folder / "gate.json").write_text(
-            json.dumps({"name": "gate", "quick": quick, "measurements": [measurement, aside, lost]})
+            json.dumps({"name": "gate", "quick": quick, "measurements": [measurement, *others]})
         )
 
-    def test_targets_met_and_missed_are_shown(self, tmp_path: Path) -> None:
+    def test_the_first_targets_and_all_missed_ones_are_shown(self, tmp_path: Path) -> None:
         self.result(tmp_path, quick=False)
         text = tool("fill_readme").filled(self.README, tmp_path)
         assert text.startswith("before\n<!-- results -->\n| benchmark")
         assert text.endswith("<!-- /results -->\nafter\n")
         assert (
-            "| gate | false promotions | 0.0123 share of loops (0.01 to 0.02) | 2,000 | "
-            "<= 0.05 | yes |" in text
+            "| `gate`, 3 of 4 targets hold | false promotions | "
+            "0.0123 share of loops (0.01 to 0.02) | 2,000 | <= 0.05 | yes |" in text
         )
-        assert "| lost | 0.5 share of loops (0.01 to 0.02) | 2,000 | <= 0.05 | **no** |" in text
+        assert "|  | second |" in text
+        assert "|  | lost | 0.5 share of loops (0.01 to 0.02) | 2,000 | <= 0.05 | **no** |" in text
         assert "aside" not in text
+        assert "third" not in text
 
     def test_quick_runs_are_no_results(self, tmp_path: Path) -> None:
         self.result(tmp_path, quick=True)

@@ -1,7 +1,8 @@
 """Fill the results table of README.md from ``benchmarks/results``.
 
-Every measurement that has a target becomes a row, whether the target holds or not. Runs with
-``QUICK=1`` are left out. Usage: ``python tools/fill_readme.py`` (or ``make readme``).
+Each benchmark shows its first targets, in the order in which it measured them, and every target
+that it missed. Runs with ``QUICK=1`` are left out. Usage: ``python tools/fill_readme.py`` (or
+``make readme``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks/results"
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+SHOWN = 2
+"""Targets shown of each benchmark, besides those it missed."""
 NOTHING_YET = "No results yet: run a benchmark, then `make readme`."
 HEAD = "| benchmark | what | measured | n | target | holds |\n|---|---|---|---|---|---|"
 
@@ -37,11 +40,18 @@ def filled(text: str, results: Path) -> str:
 def _rows(results: Path) -> Iterator[str]:
     for path in sorted(results.glob("*.json")):
         result = json.loads(path.read_text())
-        if not result["quick"]:
-            yield from (_row(result["name"], m) for m in result["measurements"] if m["target"])
+        judged = [m for m in result["measurements"] if m["target"]]
+        if result["quick"] or not judged:
+            continue
+        held = sum(bool(m["holds"]) for m in judged)
+        label = f"`{result['name']}`, {held} of {len(judged)} targets hold"
+        for index, measurement in enumerate(judged):
+            if index < SHOWN or not measurement["holds"]:
+                yield _row(label, measurement)
+                label = ""
 
 
-def _row(name: str, measurement: dict[str, Any]) -> str:
+def _row(label: str, measurement: dict[str, Any]) -> str:
     measured = f"{_figure(measurement['value'])} {measurement['unit']}"
     if measurement["interval"] is not None:
         low, high = measurement["interval"]
@@ -49,7 +59,7 @@ def _row(name: str, measurement: dict[str, Any]) -> str:
     if measurement["compared_with"]:
         measured += f"; {measurement['compared_with']}"
     holds = "yes" if measurement["holds"] else "**no**"
-    cells = [name, measurement["metric"], measured, f"{measurement['n']:,}", measurement["target"]]
+    cells = [label, measurement["metric"], measured, f"{measurement['n']:,}", measurement["target"]]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in [*cells, holds]) + " |"
 
 
