@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from typing import cast
 
 from loopwright.core.digest import Json
@@ -176,7 +177,7 @@ class Loop:
         if champion is None:
             verdict = _Judgement(decision="genesis", reason="the first champion")
         else:
-            verdict = self._gate(index, champion, challenger, records[0].champion_after)
+            verdict = self._gate(index, champion, challenger, records)
         after = self._decide(index, champion, challenger, verdict)
         operated = self._operate(index, after)
         return RoundRecord(
@@ -285,9 +286,12 @@ class Loop:
 
     # -- gate --------------------------------------------------------------------------------
 
-    def _gate(self, index: int, champion: str, challenger: str, first: str) -> _Judgement:
+    def _gate(
+        self, index: int, champion: str, challenger: str, records: Sequence[RoundRecord]
+    ) -> _Judgement:
         gate = self.config.gate
         seeds = self._seeds("gate", index, gate.max_pairs)
+        earned = list(takewhile(lambda r: r.decision == "promote", reversed(records)))
         met: dict[str, Trials] = {}
         decision = judge(gate, index, [])
         for begin in range(0, gate.max_pairs, gate.batch):
@@ -295,11 +299,17 @@ class Loop:
             self.ledger.use_seeds("gate", self.scenario.id, batch, purpose=self._name(index))
             fresh = self._try_all({champion: batch, challenger: batch}, "gate")
             met = {c: met[c].then(fresh[c]) if c in met else fresh[c] for c in fresh}
-            decision = judge(gate, index, _paired(met[champion], met[challenger]))
+            decision = judge(
+                gate,
+                index,
+                _paired(met[champion], met[challenger]),
+                promotions_before=len(earned),
+                planned_seeds=seeds,
+            )
             self.engine.display.say(f"gate, {begin + len(batch)} pairs: {decision.reason}")
             if decision.decision != "continue":
                 break
-        return self._judged(index, decision, met, champion, challenger, first)
+        return self._judged(index, decision, met, champion, challenger, records[0].champion_after)
 
     def _judged(
         self,

@@ -28,25 +28,26 @@ def shifted(frames: np.ndarray, random: np.random.Generator, *, reach_px: int) -
     return out
 
 
-def jittered(frames: np.ndarray, random: np.random.Generator, *, strength: float) -> np.ndarray:
-    """Scale and offset the colours of every row, each channel on its own.
+def recoloured(frames: np.ndarray, random: np.random.Generator, *, strength: float) -> np.ndarray:
+    """Mix the colour channels of every row at random, about mid-grey, and shift them.
+
+    Else a policy tells bodies apart by their colour and does for each only what it saw it do: the
+    robot's few demonstrations are then learned by heart, and videos of other bodies teach nothing.
 
     Args:
-        frames: uint8 ``(B, ..., H, W, C)``; all images of one row change alike.
-        random: Draws gains and offsets.
-        strength: 0 changes nothing; 0.2 means gains of 0.8 to 1.2.
+        frames: uint8 ``(B, ..., H, W, 3)``; all images of one row change alike.
+        random: Draws the mixtures.
+        strength: Standard deviation of each entry of the mixing matrix about the identity, and
+            half of that of the offsets, in units of half the colour range. 0 changes nothing.
     """
     if not strength:
         return frames
-    count, channels = len(frames), frames.shape[-1]
-    gain = 1.0 + strength * random.uniform(-1, 1, size=(count, channels))
-    gain *= 1.0 + strength * random.uniform(-1, 1, size=(count, 1))
-    offset = 127.5 * strength * random.uniform(-0.5, 0.5, size=(count, 1))
-    levels = np.arange(256.0)
-    table = np.clip(gain[..., None] * (levels - 127.5) + 127.5 + offset[..., None], 0, 255)
-    table = table.astype(np.uint8)
+    count = len(frames)
+    mixture = np.eye(3) + strength * random.normal(size=(count, 3, 3))
+    offset = 127.5 + 127.5 * strength * 0.5 * random.normal(size=(count, 3))
     out = np.empty_like(frames)
     for i in range(count):
-        for channel in range(channels):
-            out[i][..., channel] = table[i, channel][frames[i][..., channel]]
+        centred = frames[i].astype(np.float32) - np.float32(127.5)
+        mixed = centred @ mixture[i].astype(np.float32).T + offset[i].astype(np.float32)
+        out[i] = np.clip(mixed, 0.0, 255.0).astype(np.uint8)
     return out

@@ -33,7 +33,7 @@ from loopwright.models.wam.loss import (
 )
 from loopwright.models.wam.model import Wam, parameter_count
 from loopwright.models.wam.sample import agreement_of, read_motion, save
-from loopwright.train.augment import jittered, shifted
+from loopwright.train.augment import recoloured, shifted
 from loopwright.train.data import (
     ActionPool,
     Collection,
@@ -84,7 +84,8 @@ class WamFit:
     average_decay: float = 0.99
     """Decay of the moving average of the policy's weights; the average is what acts."""
     shift_px: int = 2
-    jitter: float = 0.2
+    recolour: float = 0.3
+    """Strength of the random colour mixtures of what the policy sees."""
     motion_dropout: float = 0.1
     """Share of the cells of image motion that is hidden."""
     device: str = "cpu"
@@ -448,7 +449,7 @@ class PolicyBatches:
         rows = random.integers(len(pool), size=count)
         both = pool.frames[np.stack([rows, pool.future[rows]], axis=1)]
         both = shifted(both, random, reach_px=self.config.shift_px)
-        both = jittered(both, random, strength=self.config.jitter)
+        both = recoloured(both, random, strength=self.config.recolour)
         following = pool.following[rows]
         hidden = random.random(count) < self.config.proprio_dropout
         return {

@@ -10,31 +10,44 @@ from torch import Tensor, nn
 
 STEM_STRIDE_PX = 4
 """Pixels per side of one cell of the feature map."""
+_NORM_GROUPS = 4
 
 
 class ConvStem(nn.Module):
-    """Overlapping patches, then 3x3 convolutions at a quarter of the resolution."""
+    """Strided convolutions down to a quarter of the resolution, then 3x3 convolutions there.
+
+    Group normalisation after each (Wu & He, "Group Normalization", 2018): with few steps of
+    training it is what lets a policy fit videos of a foreign body and still act in its own.
+    """
 
     def __init__(self, *, in_channels: int, channels: int, depth: int) -> None:
         """Build the stem.
 
         Args:
             in_channels: Channels of the image, 3 for RGB.
-            channels: C, channels of the feature map.
-            depth: Number of 3x3 convolutions after the patches.
+            channels: C, channels of the feature map, a multiple of 8.
+            depth: Number of 3x3 convolutions that yield the final resolution, the strided one
+                among them.
         """
         super().__init__()
-        layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, channels, kernel_size=8, stride=STEM_STRIDE_PX, padding=2),
-            nn.ReLU(),
-        ]
-        for _ in range(depth):
-            layers += [nn.Conv2d(channels, channels, kernel_size=3, padding=1), nn.ReLU()]
+        half = max(_NORM_GROUPS, channels // 2)
+        layers = [*_block(in_channels, half, kernel=5, stride=2)]
+        layers += _block(half, channels, kernel=3, stride=2)
+        for _ in range(depth - 1):
+            layers += _block(channels, channels, kernel=3, stride=1)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return the feature map ``(B, C, h, w)`` with ``h = H / 4``."""
         return self.layers(x_BCHW)
+
+
+def _block(inputs: int, outputs: int, *, kernel: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, kernel_size=kernel, stride=stride, padding=kernel // 2),
+        nn.GroupNorm(_NORM_GROUPS, outputs),
+        nn.ReLU(),
+    ]
 
 
 class SpatialSoftmax(nn.Module):
@@ -78,13 +91,11 @@ class KeypointEncoder(nn.Module):
         super().__init__()
         self.stem = ConvStem(in_channels=in_channels, channels=channels, depth=depth)
         self.keypoints = SpatialSoftmax(channels)
-        coarse_cells = image_px // STEM_STRIDE_PX // 4
-        self.coarse = nn.Sequential(
-            nn.Conv2d(channels, channels // 2, kernel_size=1), nn.ReLU(), nn.AvgPool2d(4)
-        )
-        joined = 2 * channels + channels // 2 * coarse_cells**2
+        coarse_cells = image_px // STEM_STRIDE_PX // 2
+        self.coarse = nn.Sequential(*_block(channels, channels, kernel=3, stride=2))
+        joined = 2 * channels + channels * coarse_cells**2
         self.join = nn.Sequential(
-            nn.LayerNorm(joined), nn.Linear(joined, width), nn.ReLU(), nn.Linear(width, width)
+            nn.Linear(joined, width), nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width)
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
