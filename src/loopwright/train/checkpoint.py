@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from loopwright.core.errors import DamagedData, StorageError
+
+_STATE = "training"
+"""The metadata entry that holds position and fingerprint as JSON."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -67,7 +71,9 @@ def save_checkpoint(
         tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     tensors["random.torch"] = torch.get_rng_state()
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_atomically(path, save(plain, {"step": str(step), "fingerprint": fingerprint}))
+    # One entry: several are written in an order that changes from process to process.
+    state = json.dumps({"step": step, "fingerprint": fingerprint})
+    write_atomically(path, save(plain, {_STATE: state}))
 
 
 def load_checkpoint(
@@ -93,7 +99,8 @@ def load_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DamagedData(f"checkpoint {path} cannot be read: {error}; delete it") from error
-    if metadata.get("fingerprint") != fingerprint:
+    state_at = json.loads(metadata.get(_STATE, "{}"))
+    if state_at.get("fingerprint") != fingerprint:
         return 0
     module.load_state_dict(_below(tensors, "module."))
     if average is not None:
@@ -104,7 +111,7 @@ def load_checkpoint(
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     torch.set_rng_state(tensors["random.torch"])
-    return int(metadata["step"])
+    return int(state_at["step"])
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
