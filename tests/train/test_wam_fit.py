@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.interface import Observation
+from loopwright.core.policy import ForeseeingPolicy
 from loopwright.models.registry import load_policy
-from loopwright.models.wam.sample import WamPolicy, agreement, imagine, surprise
+from loopwright.models.wam.sample import WamPolicy, agreement
 from loopwright.train.wam import WamFit, fit, motion_trust
 
 QUICK = WamFit(
@@ -37,6 +39,14 @@ def test_equal_arguments_give_equal_bytes(tmp_path, blob_episodes):
     assert len(first.agreement) == 4
 
 
+def test_a_model_that_never_learned_to_foresee_says_so(tmp_path, blob_episodes):
+    _fit(tmp_path, blob_episodes, config=replace(QUICK, use_forward=False))
+    policy = load_policy(tmp_path / "out")
+    assert isinstance(policy, ForeseeingPolicy)
+    assert policy.imagine(blob_episodes[0]) is None
+    assert policy.surprise(blob_episodes[0]) is None
+
+
 def test_a_sealed_candidate_acts_imagines_and_reads_motion(tmp_path, blob_episodes):
     _fit(tmp_path, blob_episodes)
     policy = load_policy(tmp_path / "out")
@@ -47,11 +57,14 @@ def test_a_sealed_candidate_acts_imagines_and_reads_motion(tmp_path, blob_episod
     )
     chunk = demo.header.interface.check_chunk(policy.act(observation))
     assert chunk.shape == (4, 2)
-    seen = imagine(policy, video, every=3)
-    assert seen.predicted.shape == seen.real.shape == (6, 32, 32, 3)
-    assert seen.predicted.dtype == np.uint8
+    seen = policy.imagine(video, every=3)
+    assert seen is not None
+    assert seen.imagined.shape == seen.real.shape == (6, 32, 32, 3)
+    assert seen.imagined.dtype == np.uint8
     np.testing.assert_array_equal(seen.real[-1], video.images["front"][-1])
-    assert surprise(policy, demo).shape == (demo.num_steps,)
+    surprise = policy.surprise(demo)
+    assert surprise is not None
+    assert surprise.shape == (demo.num_steps,)
     assert ((agreement(policy, video) >= 0) & (agreement(policy, video) <= 1)).all()
 
 

@@ -340,7 +340,11 @@ class _Job:
             out,
             family=FAMILY,
             interface=self.interface,
-            config={**self.shape.to_json(), "use_proprio": self.config.use_proprio},
+            config={
+                **self.shape.to_json(),
+                "use_proprio": self.config.use_proprio,
+                "foresees": self.config.use_forward,
+            },
             lineage=lineage,
         )
         return FitReport(

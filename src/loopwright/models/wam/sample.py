@@ -17,7 +17,7 @@ from torch import Tensor
 from loopwright.core.episode import Episode
 from loopwright.core.errors import DamagedData, WorldError
 from loopwright.core.interface import Interface, Observation
-from loopwright.core.policy import Candidate
+from loopwright.core.policy import Candidate, Foresight
 from loopwright.models.wam.config import WamConfig
 from loopwright.models.wam.loss import frame_error
 from loopwright.models.wam.model import Wam
@@ -30,17 +30,26 @@ _BATCH = 64
 class WamPolicy:
     """A trained world action model as a policy: one look, a chunk, of which the first part runs."""
 
-    def __init__(self, model: Wam, interface: Interface, *, use_proprio: bool = False) -> None:
+    def __init__(
+        self,
+        model: Wam,
+        interface: Interface,
+        *,
+        use_proprio: bool = False,
+        foresees: bool = True,
+    ) -> None:
         """Take a trained model.
 
         Args:
             model: The network; put into evaluation mode.
             interface: What it sees and commands.
             use_proprio: Whether to act on proprioception too, or on the image alone.
+            foresees: Whether its forward head was trained.
         """
         self.model = model.eval()
         self.interface = interface
         self.use_proprio = use_proprio
+        self.foresees = foresees
         self.device = next(model.parameters()).device
 
     def reset(self, seed: int) -> None:
@@ -68,6 +77,60 @@ class WamPolicy:
             actions = self.model.actions.decode(chunk_BKA[0, : self.model.config.execute])
         return actions.cpu().numpy().astype(np.float32)
 
+    def imagine(self, episode: Episode, *, every: int = 1) -> Foresight | None:
+        """Predict the future at every ``every``-th step of an episode; None without foresight.
+
+        It is told the actions that were taken, if the episode has any, else those it would take.
+        """
+        if not self.foresees:
+            return None
+        steps = np.arange(0, episode.num_steps, every)
+        imagined, real, present = [], [], []
+        for some in _batches(steps):
+            drawn, target, shown = self._futures(episode, some)
+            imagined.append(_pixels(drawn))
+            real.append(_pixels(target))
+            present.append(_pixels(shown))
+        return Foresight(
+            step=steps,
+            present=np.concatenate(present),
+            imagined=np.concatenate(imagined),
+            real=np.concatenate(real),
+            horizon_steps=self.model.config.future_steps,
+        )
+
+    def surprise(self, episode: Episode) -> np.ndarray | None:
+        """Return how wrong the imagined future of every step was, float32 ``(T,)``, if it can.
+
+        The unit is tenths of full pixel scale, averaged over the frame: 0 is perfect foresight.
+        """
+        if not self.foresees:
+            return None
+        errors = []
+        for some in _batches(np.arange(episode.num_steps)):
+            drawn, target, _ = self._futures(episode, some)
+            errors.append(frame_error(drawn, target).cpu().numpy())
+        return np.concatenate(errors).astype(np.float32)
+
+    def _futures(self, episode: Episode, steps: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the futures of some steps as imagined and as they came, and the present."""
+        model, config = self.model, self.model.config
+        frames = _frames(self, episode)
+        future = np.minimum(steps + config.future_steps, episode.num_steps - 1)
+        with torch.inference_mode():
+            present_BHWC = torch.from_numpy(frames[steps]).to(self.device)
+            proprio = None if episode.proprio is None else episode.proprio[steps]
+            state = self._see(frames[steps], proprio, (episode.header.instruction,) * len(steps))
+            if episode.applied is None:
+                _, chunk_BKA = model.act(state)
+            else:
+                window = window_indices(episode.num_steps, range(config.chunk))[steps]
+                taken = torch.from_numpy(episode.applied[window]).to(self.device)
+                chunk_BKA = model.actions.encode(taken)
+            drawn = model.imagine(state, model.latent_action.encode(chunk_BKA), present_BHWC)
+            target = shrink(torch.from_numpy(frames[future]).to(self.device), config.future_px)
+            return drawn, target, shrink(present_BHWC, config.future_px)
+
     def _see(
         self, image_BHWC: np.ndarray, proprio_BP: np.ndarray | None, instructions: tuple[str, ...]
     ) -> Tensor:
@@ -83,75 +146,6 @@ class WamPolicy:
             torch.full((count,), known, device=self.device),
             torch.tensor(task, device=self.device),
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Imagination:
-    """Predicted futures beside what came."""
-
-    step: np.ndarray
-    """int ``(N,)``: the steps at which the model looked."""
-    present: np.ndarray
-    """uint8 ``(N, h, w, 3)``: what it saw, at the size it draws."""
-    predicted: np.ndarray
-    """uint8 ``(N, h, w, 3)``: what it expected ``horizon_steps`` later."""
-    real: np.ndarray
-    """uint8 ``(N, h, w, 3)``: what came."""
-    horizon_steps: int
-
-
-def imagine(policy: WamPolicy, episode: Episode, *, every: int = 1) -> Imagination:
-    """Let the model predict the future at every ``every``-th step of an episode.
-
-    It is told the actions that were taken, if the episode has any, else those it would take.
-    """
-    steps = np.arange(0, episode.num_steps, every)
-    predicted, real, present = [], [], []
-    for some in np.array_split(steps, max(1, -(-len(steps) // _BATCH))):
-        drawn, target, shown = _futures(policy, episode, some)
-        predicted.append(_pixels(drawn))
-        real.append(_pixels(target))
-        present.append(_pixels(shown))
-    return Imagination(
-        step=steps,
-        present=np.concatenate(present),
-        predicted=np.concatenate(predicted),
-        real=np.concatenate(real),
-        horizon_steps=policy.model.config.future_steps,
-    )
-
-
-def surprise(policy: WamPolicy, episode: Episode) -> np.ndarray:
-    """Return how wrong the imagined future of every step was, float32 ``(T,)``.
-
-    The unit is tenths of full pixel scale, averaged over the frame: 0 is perfect foresight.
-    """
-    errors = []
-    for some in np.array_split(np.arange(episode.num_steps), -(-episode.num_steps // _BATCH)):
-        drawn, target, _ = _futures(policy, episode, some)
-        errors.append(frame_error(drawn, target).cpu().numpy())
-    return np.concatenate(errors).astype(np.float32)
-
-
-def _futures(
-    policy: WamPolicy, episode: Episode, steps: np.ndarray
-) -> tuple[Tensor, Tensor, Tensor]:
-    model, config = policy.model, policy.model.config
-    frames = _frames(policy, episode)
-    future = np.minimum(steps + config.future_steps, episode.num_steps - 1)
-    with torch.inference_mode():
-        present_BHWC = torch.from_numpy(frames[steps]).to(policy.device)
-        proprio = None if episode.proprio is None else episode.proprio[steps]
-        state = policy._see(frames[steps], proprio, (episode.header.instruction,) * len(steps))
-        if episode.applied is None:
-            _, chunk_BKA = model.act(state)
-        else:
-            window = window_indices(episode.num_steps, range(config.chunk))[steps]
-            taken = torch.from_numpy(episode.applied[window]).to(policy.device)
-            chunk_BKA = model.actions.encode(taken)
-        drawn = model.imagine(state, model.latent_action.encode(chunk_BKA), present_BHWC)
-        target = shrink(torch.from_numpy(frames[future]).to(policy.device), config.future_px)
-        return drawn, target, shrink(present_BHWC, config.future_px)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,6 +213,10 @@ def _frames(policy: WamPolicy, episode: Episode) -> np.ndarray:
     return episode.images[camera]
 
 
+def _batches(steps: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(steps, max(1, -(-len(steps) // _BATCH)))
+
+
 def _pixels(image_BCHW: Tensor) -> np.ndarray:
     scaled = (image_BCHW.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
     return scaled.movedim(1, -1).cpu().numpy()
@@ -241,6 +239,7 @@ def load(folder: Path, candidate: Candidate) -> WamPolicy:
     """
     config = dict(candidate.config)
     use_proprio = bool(config.pop("use_proprio", False))
+    foresees = bool(config.pop("foresees", True))
     model = Wam(WamConfig.from_json(config))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS_NAME))
@@ -248,4 +247,4 @@ def load(folder: Path, candidate: Candidate) -> WamPolicy:
         raise DamagedData(
             f"{folder / WEIGHTS_NAME} does not fit the model its manifest describes: {error}"
         ) from error
-    return WamPolicy(model, candidate.interface, use_proprio=use_proprio)
+    return WamPolicy(model, candidate.interface, use_proprio=use_proprio, foresees=foresees)
