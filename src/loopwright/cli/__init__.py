@@ -24,7 +24,7 @@ VERBS: dict[str, str] = {
     "new": "scaffold a scenario of your own",
     "list": "the scenarios, recipes and policy families that can be named",
 }
-"""Verb to one line of help; each lives in the module ``loopwright.cli.VERB`` as ``main``."""
+"""Verb to one line of help; each lives in the module ``loopwright.cli.verbs.VERB`` as ``main``."""
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _verb(name: str, arguments: Sequence[str]) -> int:
     if name not in VERBS:
         raise UnknownName("verb", name, VERBS)
-    module = importlib.import_module(f"loopwright.cli.{name}")
+    module = importlib.import_module(f"loopwright.cli.verbs.{name}")
     import tyro  # here, so that the overview stays fast
 
     try:

@@ -150,7 +150,7 @@ def sized(
         "proprio_size": interface.proprio.size,
         "action_size": interface.action.size,
         "tasks": tasks,
-        "motion_cells": min(16, camera.height_px // 4),
+        "motion_cells": max(c for c in range(2, 17, 2) if camera.height_px % (4 * c) == 0),
         "future_px": min(32, camera.height_px),
         "channels": chosen.channels,
         "depth": chosen.depth,

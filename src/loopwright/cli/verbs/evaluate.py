@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,11 @@ import tyro
 
 from loopwright.core.digest import Json
 from loopwright.core.errors import InvalidConfig
-from loopwright.core.scenario import SPLITS, Split, split_seed
+from loopwright.core.interface import Interface
+from loopwright.core.policy import MANIFEST_NAME, Candidate
+from loopwright.core.scenario import SPLITS, Scenario, Split, split_seed
 from loopwright.core.statistics import clopper_pearson
+from loopwright.models.adapters.adopt import adopt
 from loopwright.models.registry import load_policy
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import attempt
@@ -28,10 +32,11 @@ def main(
     first: int = 0,
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
-    """Run a candidate folder on held-out starts and print its success with an exact interval.
+    """Run a policy on held-out starts and print its success with an exact interval.
 
     Args:
-        candidate: Candidate folder (it holds candidate.json).
+        candidate: Candidate folder (it holds candidate.json), a LeRobot policy folder, or a Python
+            file that defines act(observation) or make_policy().
         scenario: Scenario id or path of a scenario file.
         episodes: Number of starts.
         split: Which seeds: train, gate or sealed.
@@ -58,18 +63,22 @@ def _evaluate(folder: Path, scenario_ref: str, seeds: list[int]) -> dict[str, Js
     from loopwright.cli.display import progress_of
 
     scenario = get_scenario(scenario_ref)
-    policy = load_policy(folder)
     outcomes: list[str] = []
-    with closing(scenario.make_world()) as world:
+    with (
+        tempfile.TemporaryDirectory(prefix="candidate-") as place,
+        closing(scenario.make_world()) as world,
+    ):
+        sealed = _sealed(folder, Path(place) / "candidate", scenario)
+        policy, digest = load_policy(sealed), Candidate.open(sealed).digest
         for seed in progress_of(seeds, "episodes"):
-            _, verdict = attempt(scenario, world, policy, seed, None)
+            _, verdict = attempt(scenario, world, policy, seed, digest)
             outcomes.append(verdict.outcome)
     successes = outcomes.count("success")
     trials = len(outcomes) - outcomes.count("unknown")
     low, high = clopper_pearson(successes, trials) if trials else (0.0, 1.0)
     return {
         "scenario": scenario.id,
-        "candidate": str(folder),
+        "candidate": digest,
         "successes": successes,
         "trials": trials,
         "unknown": len(outcomes) - trials,
@@ -79,3 +88,28 @@ def _evaluate(folder: Path, scenario_ref: str, seeds: list[int]) -> dict[str, Js
         "seeds": [seeds[0], seeds[-1]],
         "outcomes": outcomes,
     }
+
+
+def _sealed(source: Path, place: Path, scenario: Scenario) -> Path:
+    """Return a candidate folder that fits the scenario; a foreign policy is adopted first."""
+    if not source.exists():
+        raise InvalidConfig(f"{source} does not exist; expected a candidate folder or a policy")
+    if not (source / MANIFEST_NAME).exists():
+        adopt(source, place, scenario.interface)
+        return place
+    interface = Candidate.open(source).interface
+    if interface != scenario.interface:
+        raise InvalidConfig(
+            f"{source} was made for another interface than {scenario.id}: "
+            f"{_differences(interface, scenario.interface)}"
+        )
+    return source
+
+
+def _differences(candidate: Interface, scenario: Interface) -> str:
+    theirs, ours = candidate.to_json(), scenario.to_json()
+    return "; ".join(
+        f"{part} is {theirs[part]}, expected {ours[part]}"
+        for part in ours
+        if theirs[part] != ours[part]
+    )

@@ -1,0 +1,1 @@
+"""The verbs of the command, a module each; ``main`` is what the verb does."""
