@@ -231,3 +231,13 @@ def test_a_full_disk_stops_the_command_and_loses_nothing(tmp_path: Path) -> None
     assert "StorageError" in limited.stderr
     done = loopwright("run", "smoke", "--rounds", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_loop_turns_on_a_scaffold(tmp_path: Path) -> None:
+    assert loopwright("new", "touch-dot", cwd=tmp_path).returncode == 0
+    done = loopwright("run", "touch-dot/recipe.py", "--rounds", "0", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["scenario"] == "touch-dot-v1"
+    assert report["rounds"][0]["decision"] == "genesis"

@@ -17,7 +17,8 @@ from loopwright.scenarios.sources import record_sources
 
 def test_the_default_scaffold_keeps_the_contract_and_makes_demonstrations(tmp_path):
     files = write_scaffold(tmp_path / "touch", "touch-the-dot")
-    assert [path.name for path in files] == ["scenario.py", "test_scenario.py", "README.md"]
+    names = ["scenario.py", "recipe.py", "test_scenario.py", "README.md"]
+    assert [path.name for path in files] == names
     scenario = get_scenario(str(files[0]))
     assert scenario.id == "touch-the-dot-v1"
     report = check_scenario(scenario)

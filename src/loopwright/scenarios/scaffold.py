@@ -141,6 +141,46 @@ scenario = GymnasiumScenario(
 )
 ''')
 
+_RECIPE = Template('''\
+"""The loop of $name; ``loopwright run`` with the path of this file turns it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loopwright.core.scenario import Request
+from loopwright.loop.config import Learner, LoopConfig, RoundPlan
+from loopwright.loop.gate import GateConfig
+
+SCENARIO = str(Path(__file__).with_name("scenario.py"))
+CLONING = Learner(
+    entry="loopwright.train.learners:wam",
+    config={"use_video": False, "use_idm": False, "use_forward": False, "use_proprio": True},
+)
+
+
+def recipe() -> LoopConfig:
+    """Clone a few demonstrations, then more, then learn from verified successes."""
+    return LoopConfig(
+        name="$name",
+        scenario=SCENARIO,
+        genesis=RoundPlan(
+            label="clone 3 demonstrations",
+            learner=CLONING,
+            requests=(Request(kind="demo", count=3),),
+        ),
+        rounds=(
+            RoundPlan(
+                label="clone 40 more",
+                learner=CLONING,
+                requests=(Request(kind="demo", count=40, first=1_000_000),),
+            ),
+            RoundPlan(label="its own successes", learner=CLONING, own_successes=True),
+        ),
+        gate=GateConfig(max_pairs=60),
+    )
+''')
+
 _TEST = Template('''\
 """The scenario keeps its contract: run with ``pytest``."""
 
@@ -162,12 +202,14 @@ A scenario for Loopwright on Gymnasium's `$env_id`.
 | file | purpose |
 |---|---|
 | `scenario.py` | the world, the judge of success$expert_note |
+| `recipe.py` | the loop: what is recorded, how a challenger is made, when the gate promotes it |
 | `test_scenario.py` | checks the contract: repeatable, finite, judged from evidence alone |
 
-Next, check the contract, then judge a policy on it:
+Next, check the contract, turn the loop, or judge a policy of your own:
 
 ```sh
 pytest $folder
+loopwright run $folder/recipe.py
 loopwright evaluate CANDIDATE --scenario $folder/scenario.py
 ```
 
@@ -212,6 +254,7 @@ def write_scaffold(folder: Path, name: str, env_id: str = DEFAULT_ENVIRONMENT) -
     }
     contents = {
         "scenario.py": _REACHER if is_reacher else _GENERIC,
+        "recipe.py": _RECIPE,
         "test_scenario.py": _TEST,
         "README.md": _README,
     }
