@@ -36,8 +36,11 @@ class WamConfig:
     chunk: int = 8
     """Actions predicted at once."""
     execute: int = 8
-    """Actions run before the policy looks again. Looking often lets it settle where the expert would
-    go on: right beside a switch, the likeliest single action is to wait for ever."""
+    """Actions run before the policy looks again.
+
+    Looking more often lets it settle where the expert would go on: right beside a switch, the
+    likeliest single action is to wait, for ever.
+    """
     transformer_layers: int = 0
     """Layers of the shared backbone over image tokens; 0 for the key-point encoder."""
     heads: int = 8
