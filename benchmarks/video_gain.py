@@ -69,7 +69,6 @@ ARMS: Mapping[str, Arm] = {
         changes={
             "use_video": False,
             "use_idm": False,
-            "use_body": False,
             "use_forward": False,
             "batch_demos": VIDEO_BATCH,
         }

@@ -40,9 +40,7 @@ def test_a_video_of_any_action_gives_the_same_batches(blob_episode, tmp_path):
         assert pool is not None
         assert not pool.known.any()
         assert not pool.proprio.any()
-        batch = PolicyBatches(
-            job._demo_pool(), pool, job._body_pool(), job.config, 0, job.device
-        ).at(3)
+        batch = PolicyBatches(job._demo_pool(), pool, job.config, 0, job.device).at(3)
         assert not batch.known_B[job.config.batch_demos :].any()
         batches.append(batch)
     for field in fields(batches[0]):

@@ -56,7 +56,7 @@ def test_a_sealed_candidate_acts_imagines_and_reads_motion(tmp_path, blob_episod
         images={"front": demo.images["front"][0]}, proprio=demo.proprio[0], instruction="follow"
     )
     chunk = demo.header.interface.check_chunk(policy.act(observation))
-    assert chunk.shape == (8, 2)
+    assert chunk.shape == (4, 2)
     seen = policy.imagine(video, every=3)
     assert seen is not None
     assert seen.imagined.shape == seen.real.shape == (6, 32, 32, 3)

@@ -23,13 +23,7 @@ _DEMO_FIRST, _PLAY_FIRST, _VIDEO_FIRST = 0, 1_000_000, 2_000_000
 
 def cloning(**changes: Json) -> Learner:
     """Plain behaviour cloning: the world action model with everything else switched off."""
-    config = {
-        "use_video": False,
-        "use_idm": False,
-        "use_body": False,
-        "use_forward": False,
-        **changes,
-    }
+    config = {"use_video": False, "use_idm": False, "use_forward": False, **changes}
     return Learner(entry=_ENTRY, config=config)
 
 

@@ -155,7 +155,7 @@ from loopwright.loop.gate import GateConfig
 SCENARIO = str(Path(__file__).with_name("scenario.py"))
 CLONING = Learner(
     entry="loopwright.train.learners:wam",
-    config={"use_video": False, "use_body": False, "use_forward": False, "use_proprio": True},
+    config={"use_video": False, "use_idm": False, "use_forward": False, "use_proprio": True},
 )
 
 

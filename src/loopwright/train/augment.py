@@ -28,54 +28,6 @@ def shifted(frames: np.ndarray, random: np.random.Generator, *, reach_px: int) -
     return out
 
 
-_MOVED_LEVELS = 24
-"""A pixel shows something that moves where it differs so far from its median over the episode."""
-
-
-def moving(frames: np.ndarray) -> np.ndarray:
-    """Return where something that moves is seen, bool ``(T, H, W)``, one pixel generous.
-
-    Args:
-        frames: uint8 ``(T, H, W, 3)``, an episode seen by a camera that stands still.
-    """
-    still = np.median(frames, axis=0)
-    moved = np.abs(frames.astype(np.int16) - still).max(axis=-1) > _MOVED_LEVELS
-    wide = moved.copy()
-    wide[:, 1:] |= moved[:, :-1]
-    wide[:, :-1] |= moved[:, 1:]
-    wide[:, :, 1:] |= moved[:, :, :-1]
-    wide[:, :, :-1] |= moved[:, :, 1:]
-    return wide
-
-
-def redressed(
-    frames: np.ndarray,
-    moved: np.ndarray,
-    random: np.random.Generator,
-    *,
-    scene: float,
-    body: float,
-    kept: float = 0.3,
-) -> np.ndarray:
-    """Recolour every row, what moves in it apart from the rest.
-
-    Bodies differ in colour more than scenes do, and what moves is mostly the body.
-
-    Args:
-        frames: uint8 ``(B, ..., H, W, 3)``; all images of one row change alike.
-        moved: bool ``(B, ..., H, W)``, see :func:`moving`.
-        random: Draws the mixtures.
-        scene: Strength for the whole image, see :func:`recoloured`.
-        body: Strength for what moves.
-        kept: Share of the rows in which what moves changes only as the scene does.
-    """
-    whole = recoloured(frames, random, strength=scene)
-    apart = recoloured(frames, random, strength=body)
-    chosen = random.random(len(frames)) >= kept
-    mask = moved & chosen.reshape((-1,) + (1,) * (moved.ndim - 1))
-    return np.where(mask[..., None], apart, whole)
-
-
 def recoloured(frames: np.ndarray, random: np.random.Generator, *, strength: float) -> np.ndarray:
     """Mix the colour channels of every row at random, about mid-grey, and shift them.
 

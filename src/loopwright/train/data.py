@@ -17,7 +17,6 @@ import numpy as np
 from loopwright.core.episode import Episode
 from loopwright.core.errors import ContractError, InvalidConfig
 from loopwright.models.wam.ports import window_indices
-from loopwright.train.augment import moving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,8 +114,6 @@ class ActionPool:
 
     frames: np.ndarray
     """uint8 ``(N, H, W, 3)``."""
-    moved: np.ndarray
-    """bool ``(N, H, W)``: where something that moves is seen."""
     proprio: np.ndarray
     """float32 ``(N, P)``; zeros where unknown."""
     known: np.ndarray
@@ -158,7 +155,6 @@ def action_pool(
         steps = len(part.frames)
         unknown = np.zeros((steps, proprio_size), np.float32)
         columns["frames"].append(part.frames)
-        columns["moved"].append(moving(part.frames))
         columns["proprio"].append(unknown if part.proprio is None else part.proprio)
         columns["known"].append(np.full(steps, part.proprio is not None))
         columns["task"].append(np.full(steps, part.task, np.int64))

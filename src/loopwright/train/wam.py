@@ -25,17 +25,15 @@ from loopwright.core.seeds import derive_seed, generator
 from loopwright.core.stage import ProgressSink
 from loopwright.models.wam.config import SIZES, SizeName, sized
 from loopwright.models.wam.loss import (
-    BodyBatch,
     MotionBatch,
     PolicyBatch,
     PolicyWeights,
-    body_loss,
     motion_loss,
     policy_loss,
 )
 from loopwright.models.wam.model import Wam, parameter_count
 from loopwright.models.wam.sample import agreement_of, read_motion, save
-from loopwright.train.augment import redressed, shifted
+from loopwright.train.augment import recoloured, shifted
 from loopwright.train.data import (
     ActionPool,
     Collection,
@@ -68,16 +66,12 @@ class WamFit:
     """Moments of demonstrations and attempts in a step."""
     batch_video: int = 40
     """Moments of videos in a step, if there are any."""
-    batch_body: int = 16
-    """Moments of the own body in a step."""
     batch_motion: int = 64
     """Windows in a step of every motion model."""
     use_video: bool = True
     """Whether videos are looked at in stage two at all."""
     use_idm: bool = True
     """Whether motion models are trained and name the actions of videos."""
-    use_body: bool = True
-    """Whether the state must tell where the own body is, on play and demonstrations."""
     use_forward: bool = True
     """Whether the forward head is trained and shapes the state."""
     use_proprio: bool = False
@@ -90,11 +84,8 @@ class WamFit:
     average_decay: float = 0.99
     """Decay of the moving average of the policy's weights; the average is what acts."""
     shift_px: int = 2
-    body_weight: float = 1.0
-    recolour_scene: float = 0.3
-    """Strength of the random colour mixtures of the whole image."""
-    recolour_body: float = 1.0
-    """Strength of those of what moves in it."""
+    recolour: float = 0.3
+    """Strength of the random colour mixtures of what the policy sees."""
     motion_dropout: float = 0.1
     """Share of the cells of image motion that is hidden."""
     device: str = "cpu"
@@ -104,14 +95,7 @@ class WamFit:
         """Refuse impossible values."""
         if self.size not in SIZES:
             raise InvalidConfig(f"size is {self.size!r}; expected one of {SIZES}")
-        for name in (
-            "policy_steps",
-            "motion_steps",
-            "batch_demos",
-            "batch_video",
-            "batch_motion",
-            "batch_body",
-        ):
+        for name in ("policy_steps", "motion_steps", "batch_demos", "batch_video", "batch_motion"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("proprio_dropout", "task_share", "motion_dropout"):
@@ -284,32 +268,17 @@ class _Job:
             {
                 "state": self.model.state,
                 "policy": self.model.policy,
-                "body_head": self.model.body_head,
                 "latent_action": self.model.latent_action,
                 "forward_head": self.model.forward_head,
             }
         )
         weights = PolicyWeights(forward=self.config.forward_weight * self.config.use_forward)
         batches = PolicyBatches(
-            self._demo_pool(),
-            self._video_pool(),
-            self._body_pool(),
-            self.config,
-            self.seed,
-            self.device,
+            self._demo_pool(), self._video_pool(), self.config, self.seed, self.device
         )
-
-        def loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-            total, parts = policy_loss(self.model, batches.at(step), weights)
-            own = batches.body_at(step)
-            if own is None:
-                return total, parts
-            error = body_loss(self.model, own)
-            return total + self.config.body_weight * error, {**parts, "body": error.detach()}
-
         found = train(
             trained,
-            loss,
+            lambda step: policy_loss(self.model, batches.at(step), weights),
             TrainerConfig(
                 steps=self.config.policy_steps,
                 learning_rate=self.config.learning_rate,
@@ -324,12 +293,6 @@ class _Job:
 
     def _demo_pool(self) -> ActionPool:
         return self._pool([self._true_part(e) for e in self.data.tasks if e.own_body])
-
-    def _body_pool(self) -> ActionPool | None:
-        own = [e for e in (*self.data.play, *self.data.tasks) if e.own_body]
-        if not (self.config.use_body and own):
-            return None
-        return self._pool([self._true_part(e, task=0) for e in own])
 
     def _video_pool(self) -> ActionPool | None:
         foreign = [self._true_part(e) for e in self.data.tasks if not e.own_body]
@@ -346,13 +309,13 @@ class _Job:
             proprio_size=self.shape.proprio_size,
         )
 
-    def _true_part(self, episode: Labelled, *, task: int | None = None) -> PoolPart:
+    def _true_part(self, episode: Labelled) -> PoolPart:
         return PoolPart(
             frames=episode.frames,
             actions=episode.actions,
             weight=np.ones_like(episode.actions),
             proprio=episode.proprio if episode.own_body else None,
-            task=self.shape.tasks.index(episode.instruction) if task is None else task,
+            task=self.shape.tasks.index(episode.instruction),
         )
 
     def _read_part(self, episode: str, frames: np.ndarray) -> PoolPart:
@@ -464,13 +427,12 @@ class PolicyBatches:
         self,
         demos: ActionPool,
         video: ActionPool | None,
-        body: ActionPool | None,
         config: WamFit,
         seed: int,
         device: torch.device,
     ) -> None:
         """Keep what batches are drawn from."""
-        self.demos, self.video, self.body = demos, video, body
+        self.demos, self.video = demos, video
         self.config, self.seed, self.device = config, seed, device
 
     def at(self, step: int) -> PolicyBatch:
@@ -485,29 +447,13 @@ class PolicyBatches:
         }
         return PolicyBatch(**joined)
 
-    def body_at(self, step: int) -> BodyBatch | None:
-        """Return the moments of the own body of a step, if the body is to be located."""
-        if self.body is None:
-            return None
-        random = generator(self.seed, "body", step)
-        moments = self._moments(self.body, self.config.batch_body, random)
-        names = [f.name for f in fields(BodyBatch)]
-        return BodyBatch(**{n: torch.from_numpy(moments[n]).to(self.device) for n in names})
-
     def _moments(
         self, pool: ActionPool, count: int, random: np.random.Generator
     ) -> dict[str, np.ndarray]:
         rows = random.integers(len(pool), size=count)
-        pair = np.stack([rows, pool.future[rows]], axis=1)
-        layers = np.concatenate([pool.frames[pair], pool.moved[pair][..., None]], axis=-1)
-        layers = shifted(layers, random, reach_px=self.config.shift_px)
-        both = redressed(
-            layers[..., :3],
-            layers[..., 3] > 0,
-            random,
-            scene=self.config.recolour_scene,
-            body=self.config.recolour_body,
-        )
+        both = pool.frames[np.stack([rows, pool.future[rows]], axis=1)]
+        both = shifted(both, random, reach_px=self.config.shift_px)
+        both = recoloured(both, random, strength=self.config.recolour)
         following = pool.following[rows]
         hidden = random.random(count) < self.config.proprio_dropout
         return {

@@ -35,12 +35,8 @@ class WamConfig:
     """Size of the continuous latent action."""
     chunk: int = 8
     """Actions predicted at once."""
-    execute: int = 8
-    """Actions run before the policy looks again.
-
-    Looking more often lets it settle where the expert would go on: right beside a switch, the
-    likeliest single action is to wait, for ever.
-    """
+    execute: int = 4
+    """Actions run before the policy looks again."""
     transformer_layers: int = 0
     """Layers of the shared backbone over image tokens; 0 for the key-point encoder."""
     heads: int = 8

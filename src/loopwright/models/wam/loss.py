@@ -37,17 +37,6 @@ class PolicyBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BodyBatch:
-    """Moments of the own body, from play and demonstrations."""
-
-    image_BHWC: Tensor
-    """uint8."""
-    proprio_BP: Tensor
-    """Where the body was."""
-    task_B: Tensor
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class MotionBatch:
     """Windows of labelled motion, one stack per member of the ensemble."""
 
@@ -89,18 +78,6 @@ def policy_loss(
         "codec": codec.detach(),
         "forward": forward.detach(),
     }
-
-
-def body_loss(model: Wam, batch: BodyBatch) -> Tensor:
-    """Return how badly the image alone tells where the own body is, in deviations.
-
-    Play shows the robot everywhere, demonstrations only where they go. A state that must know
-    where the robot is, whatever its colours, is one that videos of other bodies can teach.
-    """
-    unknown_B = torch.zeros(len(batch.task_B), dtype=torch.bool, device=batch.task_B.device)
-    state_BD = model.see(batch.image_BHWC, batch.proprio_BP, unknown_B, batch.task_B)
-    wanted_BP = model.state.proprio.normalise(batch.proprio_BP)
-    return (model.locate(state_BD) - wanted_BP).abs().mean()
 
 
 def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 ::
 
     image, proprio, task --> encoder --> state --+--> policy head --> latent action --> chunk
-                                                 +--> body head --> where the own body is
                                                  |                        |
                                                  +---- forward head <-----+--> future frame
     image motion ---------> motion models (inverse dynamics) ------------> actions of a video
@@ -200,11 +199,6 @@ class Wam(nn.Module):
         self.policy = nn.Sequential(
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.latent)
         )
-        self.body_head = nn.Sequential(
-            nn.Linear(config.width, config.width // 2),
-            nn.ReLU(),
-            nn.Linear(config.width // 2, config.proprio_size),
-        )
         self.latent_action = LatentAction(config)
         self.forward_head = ForwardHead(config)
         self.motion = nn.ModuleList(MotionModel(config) for _ in range(config.motion_members))
@@ -230,10 +224,6 @@ class Wam(nn.Module):
         """Return the latent action ``(B, L)`` and its chunk ``(B, K, A)`` in unit range."""
         latent_BL = self.policy(state_BD)
         return latent_BL, self.latent_action.decode(latent_BL)
-
-    def locate(self, state_BD: Tensor) -> Tensor:
-        """Return the proprioception that the image speaks for, normalised, ``(B, P)``."""
-        return self.body_head(state_BD)
 
     def imagine(self, state_BD: Tensor, latent_BL: Tensor, image_BHWC: Tensor) -> Tensor:
         """Return the frame ``future_steps`` ahead, RGB in [0, 1] ``(B, C, h, w)``."""

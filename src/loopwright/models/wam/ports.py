@@ -72,13 +72,10 @@ class ProprioPort(nn.Module):
         self.mean_P.copy_(torch.from_numpy(proprio_NP.mean(axis=0)))
         self.deviation_P.copy_(torch.from_numpy(np.where(deviation > 1e-6, deviation, 1.0)))
 
-    def normalise(self, proprio_BP: Tensor) -> Tensor:
-        """Return proprioception in deviations from its mean, ``(B, P)``."""
-        return ((proprio_BP - self.mean_P) / self.deviation_P).clamp(-5.0, 5.0)
-
     def forward(self, proprio_BP: Tensor, known_B: Tensor) -> Tensor:
         """Return ``(B, D)``; rows of ``proprio`` whose ``known`` is false are never read."""
-        seen_BD = self.project(self.normalise(proprio_BP))
+        normal_BP = (proprio_BP - self.mean_P) / self.deviation_P
+        seen_BD = self.project(normal_BP.clamp(-5.0, 5.0))
         return torch.where(known_B[:, None], seen_BD, self.blank_D)
 
 
