@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loopwright.core.scenario import Request
-from loopwright.core.stage import Site, StageResult, StageSpec
 from loopwright.loop.config import LoopConfig
 from loopwright.recipes.smoke import smoke
 
@@ -28,8 +27,3 @@ def recipe() -> LoopConfig:
         sealed_episodes=4,
         film_px=32,
     )
-
-
-def noop(spec: StageSpec, site: Site) -> StageResult:
-    """Do nothing: what is left is the overhead of a stage."""
-    return StageResult()

@@ -258,7 +258,7 @@ def overheads(bench: Benchmark, root: Path) -> None:
 def no_ops(engine: Engine, count: int) -> list[Work]:
     """Return so many different stages that do nothing."""
     return [
-        Work(spec=engine.spec("noop", "benchmarks.fault_recipe:noop", seed=i), label="noop")
+        Work(spec=engine.spec("noop", "benchmarks.noop:noop", seed=i), label="noop")
         for i in range(count)
     ]
 
