@@ -15,6 +15,7 @@ from av.video.reformatter import Interpolation
 
 from loopwright.core.errors import InvalidConfig
 
+_ROW_PX = 64
 _QUALITY = "21"
 """x264's constant rate factor: upscaled simulator frames look unharmed, films stay at 20-60 KB."""
 
@@ -54,12 +55,27 @@ def _encode(
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.options = {"crf": _QUALITY, "preset": "veryfast", "threads": "1"}
     for frame in frames:
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        scaled = picture.reformat(
-            width, height, format="yuv420p", interpolation=Interpolation.BICUBIC
-        )
-        container.mux(stream.encode(scaled))
+        container.mux(stream.encode(_scaled(frame, width, height)))
     container.mux(stream.encode())
+
+
+def _scaled(frame: np.ndarray, width: int, height: int) -> av.VideoFrame:
+    """Return a frame as yuv420p of another size, the same bytes for the same frame.
+
+    The scaler reads whole vectors, past the end of a row whose length is no multiple of them, and
+    mixes what it finds there into the picture. So rows are lengthened first and cut afterwards.
+    """
+    scale = width / frame.shape[1]
+    extra = -frame.shape[1] % _ROW_PX
+    padded = np.pad(frame, ((0, 0), (0, extra), (0, 0)), mode="edge")
+    wide = round(padded.shape[1] * scale) // 2 * 2
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+    scaled = picture.reformat(wide, height, format="yuv420p", interpolation=Interpolation.BICUBIC)
+    planes = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+    luma = planes[:height, :width]
+    chroma = planes[height:].reshape(2, height // 2, wide // 2)[:, :, : width // 2]
+    cut = np.concatenate([luma.ravel(), chroma.ravel()]).reshape(-1, width)
+    return av.VideoFrame.from_ndarray(cut, format="yuv420p")
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
