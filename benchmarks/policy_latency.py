@@ -169,7 +169,7 @@ def wam_loss(model: Wam, case: Case) -> Callable[[], Tensor]:
         task_B=torch.zeros(BATCH, dtype=torch.long),
         chunk_BKA=torch.rand(BATCH, config.chunk, 4),
         weight_BKA=torch.ones(BATCH, config.chunk, 4),
-        future_BHWC=torch.randint(0, 256, pixels, dtype=torch.uint8),
+        future_RHWC=torch.randint(0, 256, pixels, dtype=torch.uint8),
     )
     return lambda: policy_loss(model, batch, PolicyWeights())[0]
 

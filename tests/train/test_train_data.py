@@ -9,7 +9,7 @@ import pytest
 
 from loopwright.core.errors import ContractError
 from loopwright.train.data import Footage, PoolPart, action_pool, collect, labelled_of
-from loopwright.train.wam import PolicyBatches, WamFit, _Job
+from loopwright.train.wam import WamFit, _Job
 
 
 def test_footage_has_frames_and_nothing_else():
@@ -36,13 +36,11 @@ def test_a_video_of_any_action_gives_the_same_batches(blob_episode, tmp_path):
             seed=0,
             scratch=tmp_path,
         )
-        pool = job._video_pool()
-        assert pool is not None
-        assert not pool.known.any()
-        assert not pool.proprio.any()
-        batch = PolicyBatches(job._demo_pool(), pool, job.config, 0, job.device).at(3)
-        assert not batch.known_B[job.config.batch_demos :].any()
-        batches.append(batch)
+        drawn = job._policy_batches()
+        assert len(drawn.pool) > drawn.demo_rows
+        assert not drawn.pool.known[drawn.demo_rows :].any()
+        assert not drawn.pool.proprio[drawn.demo_rows :].any()
+        batches.append(drawn.at(3))
     for field in fields(batches[0]):
         first, second = (getattr(b, field.name).numpy() for b in batches)
         np.testing.assert_array_equal(first, second)

@@ -28,26 +28,47 @@ def shifted(frames: np.ndarray, random: np.random.Generator, *, reach_px: int) -
     return out
 
 
-def recoloured(frames: np.ndarray, random: np.random.Generator, *, strength: float) -> np.ndarray:
-    """Mix the colour channels of every row at random, about mid-grey, and shift them.
+_BENT_SHARE = 0.5
+"""Share of the rows whose colours are bent by waves; the others keep nearly their own."""
+_WAVES = 4
+_CYCLES = 0.8
+"""Waves across the range of one colour channel, one standard deviation."""
 
-    Else a policy tells bodies apart by their colour and does for each only what it saw it do: the
-    robot's few demonstrations are then learned by heart, and videos of other bodies teach nothing.
+
+def recoloured(frames: np.ndarray, random: np.random.Generator, *, strength: float) -> np.ndarray:
+    """Send the colours of every row through a random smooth map from RGB to RGB.
+
+    The map is a random linear mixture about mid-grey and, for half of the rows, a few random plane
+    waves, so that each material of a scene changes for itself: what is left to tell two things
+    apart is their shape. Else a policy tells bodies apart by their colour and does for each only
+    what it saw it do: the robot's few demonstrations are then learned by heart, and videos of
+    other bodies teach nothing. The other rows keep the picture as sharp as it will be in use.
 
     Args:
         frames: uint8 ``(B, ..., H, W, 3)``; all images of one row change alike.
-        random: Draws the mixtures.
-        strength: Standard deviation of each entry of the mixing matrix about the identity, and
-            half of that of the offsets, in units of half the colour range. 0 changes nothing.
+        random: Draws the maps.
+        strength: Standard deviation of each entry of the mixing matrix about the identity, and of
+            the waves together in units of the colour range; the rows without waves get half of
+            it. 0 changes nothing.
     """
     if not strength:
         return frames
     count = len(frames)
-    mixture = np.eye(3) + strength * random.normal(size=(count, 3, 3))
-    offset = 127.5 + 127.5 * strength * 0.5 * random.normal(size=(count, 3))
+    bent = random.random(count) < _BENT_SHARE
+    scale = strength * np.where(bent, 1.0, 0.5)
+    mixture = np.eye(3) + scale[:, None, None] * random.normal(size=(count, 3, 3))
+    offset = 0.5 + 0.25 * scale[:, None] * random.normal(size=(count, 3))
+    wave = 2 * np.pi * _CYCLES * random.normal(size=(count, 3, _WAVES))
+    phase = random.uniform(0.0, 2 * np.pi, size=(count, _WAVES))
+    height = strength * np.sqrt(2.0 / _WAVES) * random.normal(size=(count, _WAVES, 3))
+    mixture, offset, wave, phase, height = (
+        a.astype(np.float32) for a in (mixture, offset, wave, phase, height)
+    )
     out = np.empty_like(frames)
     for i in range(count):
-        centred = frames[i].astype(np.float32) - np.float32(127.5)
-        mixed = centred @ mixture[i].astype(np.float32).T + offset[i].astype(np.float32)
-        out[i] = np.clip(mixed, 0.0, 255.0).astype(np.uint8)
+        colour = frames[i].astype(np.float32) / np.float32(255.0)
+        mixed = (colour - np.float32(0.5)) @ mixture[i].T + offset[i]
+        if bent[i]:
+            mixed += np.sin(colour @ wave[i] + phase[i]) @ height[i]
+        out[i] = (mixed.clip(0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
     return out

@@ -50,6 +50,10 @@ from loopwright.train.trainer import TrainerConfig, train
 FAMILY = "wam"
 VISIBLE_SHARE = 0.25
 """Explained variance from which an action component counts as visible in motion."""
+_MOTION_SETTINGS = ("batch_motion", "task_share", "motion_dropout")
+"""Fields of :class:`WamFit` that shape the batches of stage one."""
+_FORESEE_EVERY = 2
+"""The forward head learns from every second moment: drawing frames is the dearest part."""
 FOLDS = 5
 """Every motion model leaves out one of so many folds of the episodes, to be judged on them."""
 
@@ -59,10 +63,10 @@ class WamFit:
     """How to fit a world action model."""
 
     size: SizeName = "small"
-    policy_steps: int = 600
-    motion_steps: int = 300
+    policy_steps: int = 1000
+    motion_steps: int = 600
     learning_rate: float = 1e-3
-    batch_demos: int = 24
+    batch_demos: int = 16
     """Moments of demonstrations and attempts in a step."""
     batch_video: int = 40
     """Moments of videos in a step, if there are any."""
@@ -80,7 +84,7 @@ class WamFit:
     """Share of demonstration moments whose proprioception is hidden."""
     task_share: float = 0.5
     """Share of demonstrations, against play, among the windows of motion."""
-    forward_weight: float = 0.5
+    forward_weight: float = 0.1
     average_decay: float = 0.99
     """Decay of the moving average of the policy's weights; the average is what acts."""
     shift_px: int = 2
@@ -196,14 +200,6 @@ class _Job:
         self.shape = sized(config.size, self.interface, instructions)
         self.device = probe_device() if config.device == "auto" else torch.device("cpu")
         self.model = self._fresh_model()
-        self.identity = digest_json(
-            {
-                "fit": config.to_json(),
-                "seed": seed,
-                "shape": self.shape.to_json(),
-                "data": _digest(self.data),
-            }
-        )
         self.curves: dict[str, list[list[float]]] = {}
         self.validation: dict[str, float] = {}
         self.agreement: dict[str, float] = {}
@@ -218,6 +214,11 @@ class _Job:
             model.state.proprio.calibrate(np.concatenate(own))
         return model.to(self.device)
 
+    def _identity(self, config: Mapping[str, Json], data: Json) -> str:
+        """Return the digest of all that shapes a stage: its settings and what it learns from."""
+        shape = self.shape.to_json()
+        return digest_json({"config": config, "seed": self.seed, "shape": shape, "data": data})
+
     # Stage one: how bodies move.
 
     def fit_motion(self, progress: ProgressSink) -> None:
@@ -228,12 +229,14 @@ class _Job:
         pool = motion_pool(own, span=self.shape.motion_span, task_share=self.config.task_share)
         motion = torch.cat([self.model.motion_of(self._tensor(e.frames)) for e in own])
         batches = MotionBatches(pool, motion, self.config, self.model, self.seed)
+        # Nothing else, so that fits which differ in stage two alone can share a checkpoint.
+        settings = {name: getattr(self.config, name) for name in _MOTION_SETTINGS}
         found = train(
             self.model.motion,
             lambda step: motion_loss(self.model, batches.at(step)),
             TrainerConfig(steps=self.config.motion_steps, learning_rate=self.config.learning_rate),
             name="motion",
-            identity=self.identity,
+            identity=self._identity(settings, _labelled_digests(own)),
             folder=self.scratch,
             progress=progress,
         )
@@ -273,9 +276,7 @@ class _Job:
             }
         )
         weights = PolicyWeights(forward=self.config.forward_weight * self.config.use_forward)
-        batches = PolicyBatches(
-            self._demo_pool(), self._video_pool(), self.config, self.seed, self.device
-        )
+        batches = self._policy_batches()
         found = train(
             trained,
             lambda step: policy_loss(self.model, batches.at(step), weights),
@@ -285,29 +286,35 @@ class _Job:
                 average_decay=self.config.average_decay,
             ),
             name="policy",
-            identity=self.identity,
+            identity=self._identity(self.config.to_json(), _digests(self.data)),
             folder=self.scratch,
             progress=progress,
         )
         self.curves |= {f"policy/{k}": v for k, v in found.items()}
 
-    def _demo_pool(self) -> ActionPool:
-        return self._pool([self._true_part(e) for e in self.data.tasks if e.own_body])
-
-    def _video_pool(self) -> ActionPool | None:
-        foreign = [self._true_part(e) for e in self.data.tasks if not e.own_body]
-        if not self.config.use_video:
-            return None
-        parts = foreign + [self._read_part(f.episode, f.frames) for f in self.data.footage]
-        return self._pool(parts) if parts else None
-
-    def _pool(self, parts: Sequence[PoolPart]) -> ActionPool:
-        return action_pool(
-            parts,
-            chunk=self.shape.chunk,
-            future_steps=self.shape.future_steps,
-            proprio_size=self.shape.proprio_size,
+    def _policy_batches(self) -> PolicyBatches:
+        demos, videos = self._demo_parts(), self._video_parts()
+        return PolicyBatches(
+            action_pool(
+                demos + videos,
+                chunk=self.shape.chunk,
+                future_steps=self.shape.future_steps,
+                proprio_size=self.shape.proprio_size,
+            ),
+            sum(len(part.frames) for part in demos),
+            self.config,
+            self.seed,
+            self.device,
         )
+
+    def _demo_parts(self) -> list[PoolPart]:
+        return [self._true_part(e) for e in self.data.tasks if e.own_body]
+
+    def _video_parts(self) -> list[PoolPart]:
+        if not self.config.use_video:
+            return []
+        foreign = [self._true_part(e) for e in self.data.tasks if not e.own_body]
+        return foreign + [self._read_part(f.episode, f.frames) for f in self.data.footage]
 
     def _true_part(self, episode: Labelled) -> PoolPart:
         return PoolPart(
@@ -425,46 +432,56 @@ class PolicyBatches:
 
     def __init__(
         self,
-        demos: ActionPool,
-        video: ActionPool | None,
+        pool: ActionPool,
+        demo_rows: int,
         config: WamFit,
         seed: int,
         device: torch.device,
     ) -> None:
-        """Keep what batches are drawn from."""
-        self.demos, self.video = demos, video
+        """Keep what batches are drawn from.
+
+        Args:
+            pool: Demonstrations first, then videos.
+            demo_rows: Rows of the pool that are demonstrations.
+            config: Batch sizes and augmentation.
+            seed: Root of every draw.
+            device: Where batches go.
+        """
+        self.pool, self.demo_rows = pool, demo_rows
         self.config, self.seed, self.device = config, seed, device
 
     def at(self, step: int) -> PolicyBatch:
         """Return the batch of a step."""
         random = generator(self.seed, "policy", step)
-        parts = [self._moments(self.demos, self.config.batch_demos, random)]
-        if self.video is not None:
-            parts.append(self._moments(self.video, self.config.batch_video, random))
-        joined = {
-            name: torch.from_numpy(np.concatenate([p[name] for p in parts])).to(self.device)
-            for name in parts[0]
-        }
-        return PolicyBatch(**joined)
-
-    def _moments(
-        self, pool: ActionPool, count: int, random: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        rows = random.integers(len(pool), size=count)
-        both = pool.frames[np.stack([rows, pool.future[rows]], axis=1)]
-        both = shifted(both, random, reach_px=self.config.shift_px)
-        both = recoloured(both, random, strength=self.config.recolour)
+        rows = random.integers(self.demo_rows, size=self.config.batch_demos)
+        if len(self.pool) > self.demo_rows:
+            watched = random.integers(self.demo_rows, len(self.pool), size=self.config.batch_video)
+            rows = np.concatenate([rows, watched])
+        every = _FORESEE_EVERY if self.config.use_forward else len(rows) + 1
+        foreseen = np.arange(len(rows)) % every == every - 1
+        rows = np.concatenate([rows[foreseen], rows[~foreseen]])
+        pool, count = self.pool, int(foreseen.sum())
+        futures = np.stack([rows[:count], pool.future[rows[:count]]], axis=1)
+        image_and_future = self._augmented(pool.frames[futures], random)
+        image = self._augmented(pool.frames[rows[count:]], random)
+        hidden = random.random(len(rows)) < self.config.proprio_dropout
         following = pool.following[rows]
-        hidden = random.random(count) < self.config.proprio_dropout
-        return {
-            "image_BHWC": both[:, 0],
-            "future_BHWC": both[:, 1],
-            "proprio_BP": pool.proprio[rows],
-            "known_B": pool.known[rows] & ~hidden,
-            "task_B": pool.task[rows],
-            "chunk_BKA": pool.actions[following],
-            "weight_BKA": pool.weight[following],
-        }
+        return PolicyBatch(
+            image_BHWC=self._tensor(np.concatenate([image_and_future[:, 0], image])),
+            proprio_BP=self._tensor(pool.proprio[rows]),
+            known_B=self._tensor(pool.known[rows] & ~hidden),
+            task_B=self._tensor(pool.task[rows]),
+            chunk_BKA=self._tensor(pool.actions[following]),
+            weight_BKA=self._tensor(pool.weight[following]),
+            future_RHWC=self._tensor(image_and_future[:, 1]),
+        )
+
+    def _augmented(self, frames: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        moved = shifted(frames, random, reach_px=self.config.shift_px)
+        return recoloured(moved, random, strength=self.config.recolour)
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
 
 
 def _common_interface(episodes: Sequence[Episode]) -> Interface:
@@ -480,22 +497,22 @@ def _common_interface(episodes: Sequence[Episode]) -> Interface:
     return first
 
 
-def _digest(data: Collection) -> str:
-    """Return the digest of every byte that is learned from."""
-    return digest_json(
-        {
-            "labelled": [
-                [
-                    digest_bytes(np.ascontiguousarray(e.frames).tobytes()),
-                    digest_bytes(e.actions.tobytes()),
-                    digest_bytes(e.proprio.tobytes()),
-                    e.instruction,
-                    e.own_body,
-                ]
-                for e in (*data.tasks, *data.play)
-            ],
-            "footage": [
-                digest_bytes(np.ascontiguousarray(f.frames).tobytes()) for f in data.footage
-            ],
-        }
-    )
+def _digests(data: Collection) -> Json:
+    """Return digests of every byte that is learned from."""
+    return {
+        "labelled": _labelled_digests((*data.tasks, *data.play)),
+        "footage": [digest_bytes(np.ascontiguousarray(f.frames).tobytes()) for f in data.footage],
+    }
+
+
+def _labelled_digests(episodes: Sequence[Labelled]) -> list[Json]:
+    return [
+        [
+            digest_bytes(np.ascontiguousarray(e.frames).tobytes()),
+            digest_bytes(e.actions.tobytes()),
+            digest_bytes(e.proprio.tobytes()),
+            e.instruction,
+            e.own_body,
+        ]
+        for e in episodes
+    ]

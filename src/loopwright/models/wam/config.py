@@ -111,7 +111,7 @@ _SIZES: dict[SizeName, _Size] = {
     "tiny": _Size(
         channels=8, depth=1, width=32, more={"motion_channels": 8, "motion_members": 2, "latent": 8}
     ),
-    "small": _Size(channels=48, depth=2, width=256),
+    "small": _Size(channels=32, depth=2, width=256),
     "medium": _Size(
         channels=128, depth=2, width=512, more={"transformer_layers": 8, "motion_channels": 64}
     ),

@@ -1,7 +1,7 @@
 """What the world action model is trained to do.
 
-Shapes: B batch, H and W pixels, h and w cells, C channels, F flow channels, K chunk,
-S motion span, A action.
+Shapes: B batch, R rows to foresee, H and W pixels, h and w cells, C channels, F flow channels,
+K chunk, S motion span, A action.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class PolicyBatch:
     """Actions in the units of the interface, true or read from motion."""
     weight_BKA: Tensor
     """How far each number of the chunk is to be believed, 0 to 1."""
-    future_BHWC: Tensor
-    """uint8, the frame ``future_steps`` later, at full size."""
+    future_RHWC: Tensor
+    """uint8, the frame ``future_steps`` after each of the first R rows, at full size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +68,12 @@ def policy_loss(
         return action, {"action": action.detach()}
     latent_BL = model.latent_action.encode(chunk_BKA)
     codec = weighted_error(model.latent_action.decode(latent_BL), chunk_BKA, batch.weight_BKA)
-    imagined_BCHW = model.imagine(state_BD, latent_BL, batch.image_BHWC)
-    future_BCHW = shrink(batch.future_BHWC, model.config.future_px)
-    present_BCHW = shrink(batch.image_BHWC, model.config.future_px)
-    forward = change_error(imagined_BCHW, future_BCHW, present_BCHW)
+    count = len(batch.future_RHWC)
+    image_RHWC = batch.image_BHWC[:count]
+    imagined_RCHW = model.imagine(state_BD[:count], latent_BL[:count], image_RHWC)
+    future_RCHW = shrink(batch.future_RHWC, model.config.future_px)
+    present_RCHW = shrink(image_RHWC, model.config.future_px)
+    forward = change_error(imagined_RCHW, future_RCHW, present_RCHW)
     total = action + weights.codec * codec + weights.forward * forward
     return total, {
         "action": action.detach(),
@@ -81,11 +83,14 @@ def policy_loss(
 
 
 def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean absolute error, every number weighted; divided by the count, not the weight.
+    """Return the mean squared error, every number weighted; divided by the count, not the weight.
 
-    Dividing by the count lets untrusted rows count less instead of scaling the rest up.
+    Squared, because the few moments that decide where to go ask for large actions and the many
+    that follow for small ones: an absolute error lets a policy settle on the median of all and
+    never look at the object. Dividing by the count lets untrusted rows count less instead of
+    scaling the rest up.
     """
-    return ((predicted - target).abs() * weight).mean()
+    return ((predicted - target).square() * weight).mean()
 
 
 def frame_error(predicted_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
