@@ -28,6 +28,7 @@ import torch
 
 from benchmarks.harness import Benchmark, Measurement, cpu_seconds
 from loopwright.core.episode import Episode, SourceKind
+from loopwright.core.learner import FitJob
 from loopwright.core.scenario import Box, Request, Scenario, seeds_in
 from loopwright.core.stage import code_digest
 from loopwright.core.statistics import clopper_pearson
@@ -164,14 +165,13 @@ def run_cell(cell: Cell, work: Path) -> dict[str, Any]:
     scratch = work / "scratch" / cell.name
     with shared_motion(cell, work, scratch / "state") as shared:
         began_s = cpu_seconds()
-        report = fit(
-            cell.config,
-            episodes,
+        job = FitJob(
+            episodes=episodes,
             seed=cell.draw,
             out=scratch / "candidate",
             scratch=scratch / "state",
-            progress=lambda *_: None,
         )
+        report = fit(cell.config, job)
         fit_cpu_s = cpu_seconds() - began_s
     successes = try_gate_seeds(scenario, cell, scratch / "candidate")
     shutil.rmtree(scratch)

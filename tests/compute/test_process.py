@@ -13,7 +13,7 @@ import pytest
 from loopwright.compute.execute import InProcessExecutor
 from loopwright.compute.process import ProcessExecutor, check_feasible
 from loopwright.core.errors import Infeasible, StageCrashed, StageFailed, UnknownName
-from loopwright.core.stage import Receipt, Resources, StageResult, StageSpec
+from loopwright.core.stage import Receipt, Resources, Site, StageResult, StageSpec
 
 STAGES = "compute_stages"
 
@@ -27,7 +27,9 @@ def _importable_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _run(executor, function: str, tmp_path: Path, progress=lambda fraction, message: None, **spec):
     stage = StageSpec(name=function, entry=f"{STAGES}:{function}", **spec)
-    return executor.run(stage, workspace=tmp_path, scratch=tmp_path / "scratch", progress=progress)
+    return executor.run(
+        stage, Site(workspace=tmp_path, scratch=tmp_path / "scratch", progress=progress)
+    )
 
 
 @pytest.mark.parametrize("executor", [InProcessExecutor(), ProcessExecutor()], ids=type)
@@ -70,10 +72,11 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
         "from loopwright.compute.process import ProcessExecutor;"
-        "from loopwright.core.stage import StageSpec;"
+        "from loopwright.core.stage import Site, StageSpec;"
         f"spec = StageSpec(name='sleep', entry='{STAGES}:sleep');"
-        f"ProcessExecutor().run(spec, workspace=Path({str(tmp_path)!r}),"
-        f" scratch=Path({str(tmp_path / 'scratch')!r}), progress=lambda f, m: print('up', flush=1),"
+        f"site = Site(workspace=Path({str(tmp_path)!r}), scratch=Path({str(tmp_path / 'x')!r}),"
+        " progress=lambda f, m: print('up', flush=True));"
+        "ProcessExecutor().run(spec, site,"
         " on_start=lambda pid: print(pid, flush=True))"
     )
     with subprocess.Popen(

@@ -123,11 +123,9 @@ class Clumsy(PointReach):
 @pytest.mark.parametrize("kind", ["demo", "video"])
 def test_a_failure_of_the_expert_is_not_kept_and_the_next_seed_is_tried(kind):
     clumsy = Clumsy(lambda seed: seed % 3 == 0)
-    heard: list[str] = []
     request = Request(kind=kind, count=4, first=3)
-    made = list(record_sources(clumsy, request, on_episode=lambda e: heard.append(e.id)))
+    made = list(record_sources(clumsy, request))
     assert [episode.header.seed for episode, _ in made] == [4, 5, 7, 8]
-    assert heard == [episode.id for episode, _ in made]
     assert clumsy.closed == 1
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from loopwright.core.errors import ContractError
+from loopwright.core.learner import FitJob
 from loopwright.train.data import Footage, PoolPart, action_pool, collect, labelled_of
-from loopwright.train.wam import WamFit, _Job
+from loopwright.train.wam import WamFit, _Run
 
 
 def test_footage_has_frames_and_nothing_else():
@@ -30,13 +31,13 @@ def test_a_video_of_any_action_gives_the_same_batches(blob_episode, tmp_path):
     others = [blob_episode("play", n) for n in range(3)] + [demo]
     batches = []
     for source in (demo, twisted):
-        job = _Job(
-            WamFit(size="tiny"),
-            [*others, source.without_labels(body="other")],
+        job = FitJob(
+            episodes=[*others, source.without_labels(body="other")],
             seed=0,
+            out=tmp_path,
             scratch=tmp_path,
         )
-        drawn = job._policy_batches()
+        drawn = _Run(WamFit(size="tiny"), job)._policy_batches()
         assert len(drawn.pool) > drawn.demo_rows
         assert not drawn.pool.known[drawn.demo_rows :].any()
         assert not drawn.pool.proprio[drawn.demo_rows :].any()

@@ -8,6 +8,7 @@ import pytest
 
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.interface import Observation
+from loopwright.core.learner import FitJob
 from loopwright.core.policy import ForeseeingPolicy
 from loopwright.models.registry import load_policy
 from loopwright.models.wam.sample import WamPolicy, agreement
@@ -19,15 +20,14 @@ QUICK = WamFit(
 
 
 def _fit(folder, episodes, config=QUICK, seed=0):
-    return fit(
-        config,
-        episodes,
+    job = FitJob(
+        episodes=episodes,
         seed=seed,
         out=folder / "out",
         scratch=folder / "scratch",
-        progress=lambda *_: None,
         lineage={"recipe": "test"},
     )
+    return fit(config, job)
 
 
 def test_equal_arguments_give_equal_bytes(tmp_path, blob_episodes):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from pathlib import Path
 
 from loopwright.core.errors import StageFailed
 from loopwright.core.stage import (
     Cost,
-    ProgressSink,
     Receipt,
     Site,
     StageResult,
@@ -45,18 +43,10 @@ def execute(spec: StageSpec, site: Site) -> Receipt:
 class InProcessExecutor:
     """Runs stages in the caller's process: for tests, and for stages that only read."""
 
-    def run(
-        self,
-        spec: StageSpec,
-        *,
-        workspace: Path,
-        scratch: Path,
-        progress: ProgressSink,
-        on_start: StartSink | None = None,
-    ) -> Receipt:
+    def run(self, spec: StageSpec, site: Site, *, on_start: StartSink | None = None) -> Receipt:
         """Run one stage to its end; whatever it raises passes through."""
-        scratch.mkdir(parents=True, exist_ok=True)
-        return execute(spec, Site(workspace=workspace, scratch=scratch, progress=progress))
+        site.scratch.mkdir(parents=True, exist_ok=True)
+        return execute(spec, site)
 
     def stop(self) -> None:
         """Do nothing: a stage in this process ends with its call."""

@@ -12,13 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from loopwright.compute.child import ERROR_NAME, RECEIPT_NAME
 from loopwright.core.errors import Infeasible, StageCrashed, StageFailed
-from loopwright.core.stage import ProgressSink, Receipt, Resources, StageSpec, StartSink
+from loopwright.core.stage import ProgressSink, Receipt, Resources, Site, StageSpec, StartSink
 
 LOG_NAME = "log.txt"
 _LOG_TAIL_BYTES = 2000
@@ -34,15 +33,7 @@ class ProcessExecutor:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(
-        self,
-        spec: StageSpec,
-        *,
-        workspace: Path,
-        scratch: Path,
-        progress: ProgressSink,
-        on_start: StartSink | None = None,
-    ) -> Receipt:
+    def run(self, spec: StageSpec, site: Site, *, on_start: StartSink | None = None) -> Receipt:
         """Run one stage to its end in a child process.
 
         Raises:
@@ -51,12 +42,11 @@ class ProcessExecutor:
             StageFailed: The function raised; the message carries the error.
         """
         check_feasible(spec, self._capacity)
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="job-", dir=scratch) as job:
+        site.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="job-", dir=site.scratch) as job:
             folder = Path(job)
             read_fd, write_fd = os.pipe()
             try:
-                site = {"workspace": str(workspace.absolute()), "scratch": str(scratch.absolute())}
                 child = self._start(spec, folder, site, write_fd)
             except BaseException:
                 os.close(read_fd)
@@ -65,7 +55,7 @@ class ProcessExecutor:
                 os.close(write_fd)
             if on_start is not None:
                 on_start(child.pid)
-            status = self._follow(child, read_fd, progress)
+            status = self._follow(child, read_fd, site.progress)
             receipt = _read_json(folder / RECEIPT_NAME)
             if status == 0 and receipt is not None:
                 return Receipt.from_json(receipt)
@@ -79,10 +69,11 @@ class ProcessExecutor:
                 _kill_group(child)
 
     def _start(
-        self, spec: StageSpec, folder: Path, site: Mapping[str, str], write_fd: int
+        self, spec: StageSpec, folder: Path, site: Site, write_fd: int
     ) -> subprocess.Popen[bytes]:
         job = {
-            **site,
+            "workspace": str(site.workspace.absolute()),
+            "scratch": str(site.scratch.absolute()),
             "spec": spec.to_json(),
             "progress_fd": write_fd,
             "parent_pid": os.getpid(),

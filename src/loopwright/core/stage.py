@@ -133,15 +133,7 @@ StageFunction = Callable[[StageSpec, Site], StageResult]
 class Executor(Protocol):
     """Runs stages somewhere."""
 
-    def run(
-        self,
-        spec: StageSpec,
-        *,
-        workspace: Path,
-        scratch: Path,
-        progress: ProgressSink,
-        on_start: StartSink | None = None,
-    ) -> Receipt:
+    def run(self, spec: StageSpec, site: Site, *, on_start: StartSink | None = None) -> Receipt:
         """Run one stage to its end.
 
         Raises:

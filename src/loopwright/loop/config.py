@@ -17,7 +17,7 @@ class Learner:
     """What turns episodes into a candidate."""
 
     entry: str
-    """``"package.module:function"``, a :data:`loopwright.loop.stages.LearnFunction`."""
+    """``"package.module:function"``, a :data:`loopwright.core.learner.LearnFunction`."""
     config: Mapping[str, Json] = field(default_factory=dict)
     """The function's configuration as plain data; it refuses keys it does not know."""
 

@@ -22,6 +22,7 @@ from loopwright.core.stage import (
     Executor,
     Receipt,
     Resources,
+    Site,
     StageSpec,
     code_digest,
     environment_digest,
@@ -172,13 +173,16 @@ class Engine:
 
     def _run_child(self, work: Work, attempt: Attempt) -> Receipt:
         spec = work.spec
+        site = Site(
+            workspace=self.workspace.root,
+            scratch=self._scratch(spec),
+            progress=lambda f, m: self.display.stage_progress(spec, f, m),
+        )
         self.display.stage_began(spec, work.label)
         try:
             receipt = self._executor.run(
                 spec,
-                workspace=self.workspace.root,
-                scratch=self._scratch(spec),
-                progress=lambda f, m: self.display.stage_progress(spec, f, m),
+                site,
                 on_start=lambda pid: self.workspace.ledger.note_process(attempt, pid),
             )
         except BaseException:

@@ -17,19 +17,19 @@ that name their cause, so a stage that is run again finds what an earlier try ha
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from loopwright.core.digest import Json
 from loopwright.core.episode import Episode, Verdict
 from loopwright.core.errors import ContractError, InvalidConfig
+from loopwright.core.learner import FitJob, LearnFunction
 from loopwright.core.policy import ForeseeingPolicy, Foresight, Policy
 from loopwright.core.scenario import Scenario, split_of
-from loopwright.core.stage import ProgressSink, Site, StageResult, StageSpec, resolve_entry
+from loopwright.core.stage import Site, StageResult, StageSpec, resolve_entry
 from loopwright.loop.config import request_from_json
 from loopwright.models.registry import load_policy
 from loopwright.report.film import encode_film
@@ -46,10 +46,6 @@ from loopwright.store.workspace import Workspace
 
 _IMAGINE_EVERY = 8
 """Steps between the moments that a page shows."""
-
-LearnFunction = Callable[..., Mapping[str, Json]]
-"""``learn(config, episodes, *, seed, lineage, out, scratch, progress) -> facts``: writes a sealed
-candidate folder to ``out``; may keep checkpoints in ``scratch`` and resume from them."""
 
 
 def collect(spec: StageSpec, site: Site) -> StageResult:
@@ -75,44 +71,26 @@ def fit(spec: StageSpec, site: Site) -> StageResult:
         episodes = _read(workspace, snapshot.episodes)
         refuse_held_out(episodes)
         out = site.scratch / "candidate"
-        facts = learn(
-            _mapping(spec, "learner"),
-            episodes,
+        _empty(out)
+        learner = _mapping(spec, "learner")
+        learn: LearnFunction = resolve_entry(learner["entry"])
+        job = FitJob(
+            episodes=episodes,
             seed=spec.seed,
-            lineage={"snapshot": spec.inputs["snapshot"], "parent": spec.params["parent"]},
             out=out,
             scratch=site.scratch,
+            lineage={"snapshot": spec.inputs["snapshot"], "parent": spec.params["parent"]},
             progress=site.progress,
         )
+        facts = dict(learn(learner["config"], job))
         return StageResult(outputs={"candidate": workspace.objects.put_folder(out)}, facts=facts)
 
 
-def learn(
-    learner: Mapping[str, Any],
-    episodes: Sequence[Episode],
-    *,
-    seed: int,
-    lineage: Mapping[str, Json],
-    out: Path,
-    scratch: Path,
-    progress: ProgressSink,
-) -> dict[str, Json]:
-    """Call the learner's entry point; ``out`` starts as an empty folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    for leftover in out.iterdir():  # of a try that died while it wrote the candidate
+def _empty(folder: Path) -> None:
+    """Make the folder, without what a try that died had left in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.iterdir():
         leftover.unlink()
-    function: LearnFunction = resolve_entry(learner["entry"])
-    return dict(
-        function(
-            learner["config"],
-            episodes,
-            seed=seed,
-            lineage=lineage,
-            out=out,
-            scratch=scratch,
-            progress=progress,
-        )
-    )
 
 
 def refuse_held_out(episodes: Iterable[Episode]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from loopwright.core.control import Recorder, attempt_header, run_episode
@@ -27,10 +27,7 @@ that repeats, so it is raised.
 
 
 def record_sources(
-    scenario: Scenario,
-    request: Request,
-    *,
-    on_episode: Callable[[Episode], None] | None = None,
+    scenario: Scenario, request: Request
 ) -> Iterator[tuple[Episode, Verdict | None]]:
     """Make source episodes and yield each with its verdict.
 
@@ -42,7 +39,6 @@ def record_sources(
     Args:
         scenario: Where to act.
         request: How many of which kind, body and part of the domain.
-        on_episode: Called with each episode before it is yielded.
 
     Raises:
         UnknownName: The scenario has no such body, or cannot make that kind.
@@ -65,8 +61,6 @@ def record_sources(
                     )
                 continue
             kept, failures = kept + 1, 0
-            if on_episode is not None:
-                on_episode(episode)
             yield episode, verdict
     finally:
         world.close()

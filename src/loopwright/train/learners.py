@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from loopwright.core.digest import Json
-from loopwright.core.episode import Episode
-from loopwright.core.stage import ProgressSink
+from loopwright.core.learner import FitJob
 from loopwright.train.wam import WamFit, fit
 
 
-def wam(
-    config: Mapping[str, Any],
-    episodes: Sequence[Episode],
-    *,
-    seed: int,
-    lineage: Mapping[str, Json],
-    out: Path,
-    scratch: Path,
-    progress: ProgressSink,
-) -> dict[str, Json]:
+def wam(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
     """Fit a world action model; see :class:`loopwright.train.wam.WamFit` for the configuration.
 
     Raises:
         InvalidConfig: A key is unknown or a value impossible.
     """
-    report = fit(
-        WamFit.from_json(config),
-        episodes,
-        seed=seed,
-        out=out,
-        scratch=scratch,
-        progress=progress,
-        lineage=lineage,
-    )
-    return report.to_json()
+    return fit(WamFit.from_json(config), job).to_json()

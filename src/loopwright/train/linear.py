@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from loopwright.core.digest import Json
 from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
-from loopwright.core.stage import ProgressSink
+from loopwright.core.learner import FitJob
 from loopwright.models.linear.policy import save
 
 
@@ -31,17 +30,8 @@ class LinearFit:
             raise InvalidConfig(f"ridge is {self.ridge}; expected >= 0")
 
 
-def learn(
-    config: Mapping[str, Any],
-    episodes: Sequence[Episode],
-    *,
-    seed: int,
-    lineage: Mapping[str, Json],
-    out: Path,
-    scratch: Path,
-    progress: ProgressSink,
-) -> dict[str, Json]:
-    """Fit on demonstrations and attempts, write a candidate to ``out``, return the residual.
+def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
+    """Fit on demonstrations and attempts, write the candidate, return the residual.
 
     Raises:
         InvalidConfig: A key is unknown, or there is no labelled episode.
@@ -50,7 +40,7 @@ def learn(
         fit = LinearFit(**{**config, "blind_to": tuple(config.get("blind_to", ()))})
     except TypeError as error:
         raise InvalidConfig(f"linear fit: {error}") from error
-    labelled = [e for e in episodes if e.header.kind in ("demo", "attempt")]
+    labelled = [e for e in job.episodes if e.header.kind in ("demo", "attempt")]
     if not labelled:
         raise InvalidConfig("a linear policy needs at least one demonstration")
     proprio, actions = _steps(labelled)
@@ -59,8 +49,8 @@ def learn(
     features = np.hstack([proprio, np.ones((len(proprio), 1))]) * seen
     penalty = fit.ridge * len(features) * np.eye(features.shape[1])
     weights = np.linalg.solve(features.T @ features + penalty, features.T @ actions).T
-    progress(1.0, f"{len(features)} steps")
-    save(out, weights, interface, dict(lineage))  # type: ignore[arg-type]
+    job.progress(1.0, f"{len(features)} steps")
+    save(job.out, weights, interface, dict(job.lineage))  # type: ignore[arg-type]
     error = float(np.abs(features @ weights.T - actions).mean())
     return {"steps": len(features), "mean_absolute_error": round(error, 9)}
 

@@ -20,6 +20,7 @@ from loopwright.core.digest import Json, digest_bytes, digest_json
 from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
 from loopwright.core.interface import Interface
+from loopwright.core.learner import FitJob
 from loopwright.core.policy import Candidate
 from loopwright.core.seeds import derive_seed, generator
 from loopwright.core.stage import ProgressSink
@@ -145,29 +146,10 @@ class FitReport:
         return asdict(self)
 
 
-def fit(
-    config: WamFit,
-    episodes: Sequence[Episode],
-    *,
-    seed: int,
-    out: Path,
-    scratch: Path,
-    progress: ProgressSink,
-    lineage: Mapping[str, Json] | None = None,
-) -> FitReport:
-    """Fit a model to episodes and write it as a sealed candidate.
+def fit(config: WamFit, job: FitJob) -> FitReport:
+    """Fit a model to demonstrations, attempts, play and videos, and write a sealed candidate.
 
-    Runs on one thread: the same arguments give the same bytes. Started again after a crash with
-    the same ``scratch``, it goes on from the last checkpoint and still gives the same bytes.
-
-    Args:
-        config: How.
-        episodes: Demonstrations, attempts, play and videos, in any order that is fixed.
-        seed: Fixes weights, batches and augmentation.
-        out: Folder to write the candidate to; made if need be.
-        scratch: Folder for checkpoints and metrics.
-        progress: Told the finished fraction and a message.
-        lineage: Where the candidate comes from, for its manifest.
+    Runs on one thread: the same arguments give the same bytes, also after a crash.
 
     Raises:
         InvalidConfig: There is nothing to learn from, or episodes of different interfaces.
@@ -175,25 +157,23 @@ def fit(
         StorageError: Something could not be written.
     """
     with single_thread(config.device == "cpu"):
-        job = _Job(config, episodes, seed=seed, scratch=scratch)
-        job.fit_motion(_part_of(progress, 0.0, 0.35))
-        job.fit_policy(_part_of(progress, 0.35, 1.0))
-        return job.seal(out, lineage or {})
+        run = _Run(config, job)
+        run.fit_motion(_part_of(job.progress, 0.0, 0.35))
+        run.fit_policy(_part_of(job.progress, 0.35, 1.0))
+        return run.seal(job.out, job.lineage)
 
 
 def _part_of(progress: ProgressSink, begin: float, end: float) -> ProgressSink:
     return lambda fraction, message: progress(begin + (end - begin) * fraction, message)
 
 
-class _Job:
+class _Run:
     """One fit: the model, the collected episodes, and what is known so far."""
 
-    def __init__(
-        self, config: WamFit, episodes: Sequence[Episode], *, seed: int, scratch: Path
-    ) -> None:
-        self.config, self.seed, self.scratch = config, seed, scratch
-        self.interface = _common_interface(episodes)
-        self.data = collect(episodes, self.interface.cameras[0].name)
+    def __init__(self, config: WamFit, job: FitJob) -> None:
+        self.config, self.seed, self.scratch = config, job.seed, job.scratch
+        self.interface = _common_interface(job.episodes)
+        self.data = collect(job.episodes, self.interface.cameras[0].name)
         if not self.data.tasks:
             raise InvalidConfig("there is no demonstration and no attempt to learn the task from")
         instructions = tuple(dict.fromkeys(e.instruction for e in self.data.tasks))
