@@ -21,7 +21,7 @@ from loopwright.core.errors import (
     WorldError,
 )
 from loopwright.core.scenario import split_of, split_seed
-from loopwright.core.stage import Receipt, StageSpec
+from loopwright.core.stage import Receipt, Site, StageSpec
 from loopwright.loop.config import Learner, LoopConfig, RoundPlan
 from loopwright.loop.engine import Engine
 from loopwright.loop.promotion import roll_back
@@ -78,11 +78,11 @@ class StopsAfter(InProcessExecutor):
     def __init__(self, stages: int) -> None:
         self.left = stages
 
-    def run(self, spec: StageSpec, **site) -> Receipt:
+    def run(self, spec: StageSpec, site: Site, **hooks) -> Receipt:
         if self.left == 0:
             raise KeyboardInterrupt
         self.left -= 1
-        return super().run(spec, **site)
+        return super().run(spec, site, **hooks)
 
 
 def turn(
