@@ -83,10 +83,8 @@ class LoopConfig:
                 f"loop {self.name!r}: operate_episodes must be >= 1 and sealed_episodes >= 0, "
                 f"got {self.operate_episodes} and {self.sealed_episodes}"
             )
-        if self.film_px < 16 or self.film_px % 16:
-            # Other widths are padded inside the codec with whatever memory held, so that the
-            # same film would have different digests.
-            raise InvalidConfig(f"film_px must be a multiple of 16, got {self.film_px}")
+        if self.film_px < 16 or self.film_px % 2:
+            raise InvalidConfig(f"film_px must be even and at least 16, got {self.film_px}")
 
     @property
     def plans(self) -> tuple[RoundPlan, ...]:

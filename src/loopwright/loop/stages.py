@@ -152,7 +152,7 @@ def film(spec: StageSpec, site: Site) -> StageResult:
             frames = [world.reset(episode.header.seed).images[camera]]
             for action in episode.applied:
                 frames.append(world.step(action).observation.images[camera])
-        data = encode_film(np.stack(frames), scenario.interface.rate_hz, scale=1)
+        data = encode_film(np.stack(frames), scenario.interface.rate_hz)
         return StageResult(outputs={"film": workspace.objects.put_bytes(data)})
 
 
