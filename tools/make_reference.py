@@ -81,7 +81,7 @@ def command_line() -> str:
 
 
 def _verb(name: str) -> str:
-    function = importlib.import_module(f"loopwright.cli.verbs.{name}").main
+    function = importlib.import_module(cli.module_of(name)).main
     summary, meanings = _docstring(inspect.getdoc(function) or "")
     usage, rows = [f"loopwright {name}"], []
     for parameter in inspect.signature(function).parameters.values():

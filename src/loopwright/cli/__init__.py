@@ -24,7 +24,7 @@ VERBS: dict[str, str] = {
     "new": "scaffold a scenario of your own",
     "list": "the scenarios, recipes and policy families that can be named",
 }
-"""Verb to one line of help; each lives in the module ``loopwright.cli.verbs.VERB`` as ``main``."""
+"""Verb to one line of help; each lives in :func:`module_of` it as ``main``."""
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"loopwright {__version__}")
         return 0
     try:
-        return _verb(arguments[0], arguments[1:])
+        return _verb(arguments)
     except UsageError as error:
         print(f"loopwright: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -55,15 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
-def _verb(name: str, arguments: Sequence[str]) -> int:
+def module_of(verb: str) -> str:
+    """Return the name of a verb's module; the words of ``"data show"`` are joined by ``_``."""
+    return f"loopwright.cli.verbs.{verb.replace(' ', '_')}"
+
+
+def _verb(arguments: Sequence[str]) -> int:
+    words = 2 if " ".join(arguments[:2]) in VERBS else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
     if name not in VERBS:
+        if group := [verb for verb in VERBS if verb.startswith(f"{name} ")]:
+            raise UsageError(f"'{name}' needs a second word; there are: {', '.join(group)}")
         raise UnknownName("verb", name, VERBS)
-    module = importlib.import_module(f"loopwright.cli.verbs.{name}")
+    module = importlib.import_module(module_of(name))
     import tyro  # here, so that the overview stays fast
 
     try:
         outcome = tyro.cli(
-            module.main, prog=f"loopwright {name}", args=arguments, description=VERBS[name]
+            module.main, prog=f"loopwright {name}", args=rest, description=VERBS[name]
         )
     except SystemExit as stop:  # tyro's way to say that help was shown or an argument was wrong
         return int(stop.code or 0)

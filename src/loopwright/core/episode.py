@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -195,5 +195,46 @@ class Verdict:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        """Read what :meth:`to_json` wrote."""
+        return cls(**data)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annotation:
+    """What someone noted about a stretch of an episode. Added, never changed; the newest counts."""
+
+    episode: str
+    label: str
+    """What it is: ``"intervention"`` (a person took over), ``"phase"``, ``"note"``, or any word."""
+    author: str
+    """Who or what noted it (``"operator/ada"``, ``"segmenter/2"``)."""
+    begin_step: int = 0
+    end_step: int | None = None
+    """One after the last step; None for the end of the episode."""
+    text: str = ""
+    withdrawn: bool = False
+    """Takes back the author's earlier annotation of the same label and stretch."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty label and an empty stretch."""
+        if not self.label:
+            raise InvalidConfig("an annotation needs a label")
+        if self.begin_step < 0 or (self.end_step is not None and self.end_step <= self.begin_step):
+            raise InvalidConfig(
+                f"annotation {self.label!r} covers the steps {self.begin_step} to {self.end_step}; "
+                "expected 0 <= begin < end"
+            )
+
+    @property
+    def place(self) -> tuple[str, str, int, int | None]:
+        """What two annotations have in common when the later replaces the earlier."""
+        return (self.label, self.author, self.begin_step, self.end_step)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that :meth:`from_json` reads back equal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Annotation:
         """Read what :meth:`to_json` wrote."""
         return cls(**data)

@@ -19,11 +19,10 @@ from loopwright.core.errors import (
 )
 from loopwright.store.crashpoints import reach
 
-SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x4C4F4F50  # "LOOP", so that file(1) and we can tell it from other databases
 _BUSY_WAIT_S = 60.0
 
-_SCHEMA = (
+_VERSION_1 = (
     """CREATE TABLE attempts (
         key TEXT NOT NULL, epoch INTEGER NOT NULL, name TEXT NOT NULL, spec TEXT NOT NULL,
         owner TEXT NOT NULL, host TEXT NOT NULL, boot_id TEXT NOT NULL,
@@ -66,6 +65,15 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL,
         name TEXT NOT NULL, data TEXT NOT NULL) STRICT""",
 )
+_VERSION_2 = (
+    """CREATE TABLE annotations (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, episode TEXT NOT NULL,
+        annotation TEXT NOT NULL, added_at REAL NOT NULL) STRICT""",
+    "CREATE INDEX annotations_of_episode ON annotations (episode, number)",
+)
+_VERSIONS = (_VERSION_1, _VERSION_2)
+"""What each version adds to the one before; an older ledger is brought up when it is opened."""
+SCHEMA_VERSION = len(_VERSIONS)
 
 
 class Database:
@@ -123,10 +131,10 @@ class Database:
         if self._pragma("user_version") == SCHEMA_VERSION:
             return
         with self.change() as connection:
-            if self._pragma("user_version") == SCHEMA_VERSION:
-                return  # another process was faster
-            for statement in _SCHEMA:
-                connection.execute(statement)
+            # Asked again, for another process may have been faster.
+            for statements in _VERSIONS[self._pragma("user_version") :]:
+                for statement in statements:
+                    connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from loopwright.core.digest import canonical_json
-from loopwright.core.episode import SourceKind, Verdict
+from loopwright.core.episode import Annotation, SourceKind, Verdict
 from loopwright.core.errors import DamagedData
 from loopwright.core.scenario import Split
 from loopwright.store.ledger.database import Table, now_s
@@ -143,6 +143,31 @@ class EpisodeTable(Table):
             [json.dumps(list(episode_ids))],
         )
         return {episode: Verdict.from_json(json.loads(text)) for episode, text in found}
+
+    def add_annotation(self, annotation: Annotation) -> None:
+        """Append an annotation."""
+        text = canonical_json(annotation.to_json()).decode()
+        with self._database.change() as connection:
+            connection.execute(
+                "INSERT INTO annotations (episode, annotation, added_at) VALUES (?, ?, ?)",
+                (annotation.episode, text, now_s()),
+            )
+
+    def annotations(self, episode_ids: Iterable[str]) -> dict[str, list[Annotation]]:
+        """Return the annotations that stand, oldest first, for those episodes that have one."""
+        found = self._database.rows(
+            "SELECT annotation FROM annotations"
+            " WHERE episode IN (SELECT value FROM json_each(?)) ORDER BY number",
+            [json.dumps(list(episode_ids))],
+        )
+        standing: dict[str, dict[tuple, Annotation]] = {}
+        for (text,) in found:
+            annotation = Annotation.from_json(json.loads(text))
+            places = standing.setdefault(annotation.episode, {})
+            places.pop(annotation.place, None)
+            if not annotation.withdrawn:
+                places[annotation.place] = annotation
+        return {episode: list(places.values()) for episode, places in standing.items() if places}
 
     def use_seeds(self, split: Split, scenario: str, seeds: Iterable[int], purpose: str) -> None:
         """Count seeds as used for a purpose; the same purpose counts once.
