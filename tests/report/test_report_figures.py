@@ -82,7 +82,7 @@ def test_no_colour_is_left_that_a_dark_page_could_not_change() -> None:
 
 
 def test_fallback_colours_are_those_of_the_light_page() -> None:
-    css = resources.files("loopwright.report").joinpath("page.css").read_text()
+    css = resources.files("loopwright.report").joinpath("base.css").read_text()
     light = dict(re.findall(r"(--[a-z0-9]+): (#[0-9a-f]{6})", css.split("@media")[0]))
     drawing = "".join(
         filter(None, [figures.success_by_round(rounds()), figures.cost_by_round(rounds())])

@@ -188,7 +188,7 @@ def test_markup_escapes_text_but_not_markup() -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_colour_has_enough_contrast(scheme: str) -> None:
     """WCAG AA: 4.5 to 1 for text, 3 to 1 for the lines of a figure."""
-    css = resources.files("loopwright.report").joinpath("page.css").read_text()
+    css = resources.files("loopwright.report").joinpath("base.css").read_text()
     blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
     colours = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6})", blocks[scheme == "dark"]))
     assert len(colours) == 14
