@@ -11,16 +11,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loopwright.core.digest import digest_file, digest_json
-from loopwright.core.episode import EpisodeHeader
+from loopwright.core.episode import SCHEMA_VERSION, EpisodeHeader
 from loopwright.core.errors import DamagedData, InvalidConfig
+from loopwright.core.interface import VectorSpec
 from loopwright.store.durable import make_folder, storing, write_text_file
 from loopwright.store.ledger import EpisodeRow
 from loopwright.store.recovery import Recovery
@@ -31,6 +35,13 @@ if TYPE_CHECKING:
 DESCRIPTION = "episode.json"
 TABLE = "data.parquet"
 QUARANTINE = "quarantine"
+
+_ID = re.compile(r"[0-9a-f]{20}(-[0-9a-f]{12})?")
+_SEAL = "seal"
+_KEYS = {"header", "num_steps", "files", "digest", "recorded_at", _SEAL}
+_MOST_BYTES = 16 << 20
+"""Longest description that is read; a real one has a few kilobytes."""
+_LARGEST_INTEGER = 2**63 - 1
 
 
 class DamagedEpisode(DamagedData):
@@ -84,14 +95,23 @@ class Description:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data that :func:`read_description` reads back."""
+        """Return plain data that :func:`read_description` reads back.
+
+        The digest covers what makes it this episode, the seal covers the rest.
+        """
         return {
             "header": self.header.to_json(),
             "num_steps": self.num_steps,
             "files": dict(self.files),
             "digest": self.digest,
             "recorded_at": self.recorded_at,
+            _SEAL: _seal(self.num_steps, self.recorded_at),
         }
+
+
+def is_episode_id(name: str) -> bool:
+    """Tell whether a name can be that of an episode; no such name leads out of a folder."""
+    return _ID.fullmatch(name) is not None
 
 
 def film_name(camera: str) -> str:
@@ -125,17 +145,21 @@ def read_description(folder: Path) -> Description:
     """
     name, path = folder.name, folder / DESCRIPTION
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_regular_file(path, most_bytes=_MOST_BYTES))
+        _check_seal(data)
         description = Description(
             header=EpisodeHeader.from_json(data["header"]),
             num_steps=data["num_steps"],
             files=data["files"],
             recorded_at=data["recorded_at"],
         )
+        _check_types(description)
         digest = description.digest
     except FileNotFoundError as error:
         raise DamagedEpisode(name, f"{path} is missing") from error
-    except (ValueError, KeyError, TypeError, AttributeError, InvalidConfig) as error:
+    except (DamagedData, InvalidConfig) as error:
+        raise DamagedEpisode(name, f"{path} cannot be read: {error}") from error
+    except _UNREADABLE as error:
         raise DamagedEpisode(name, f"{path} cannot be read: {error!r}") from error
     if digest != data.get("digest"):
         raise DamagedEpisode(name, f"{path} was changed: its digest is {digest[:12]} by now")
@@ -146,6 +170,67 @@ def read_description(folder: Path) -> Description:
             f"expected {file_names(description.header)}",
         )
     return description
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def read_regular_file(path: Path, *, most_bytes: int | None = None) -> bytes:
+    """Return the bytes of a plain file; a link, a pipe or a device is not followed or opened.
+
+    Raises:
+        DamagedData: It is something else, or longer than ``most_bytes``.
+        OSError: The operating system refused.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise DamagedData(f"{path} is no plain file; a link or special file is not read")
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if most_bytes is not None and size > most_bytes:
+            raise DamagedData(f"{path} has {size} bytes, expected {most_bytes} at most")
+        return file.read()
+
+
+def _seal(num_steps: int, recorded_at: str) -> str:
+    return digest_json([num_steps, recorded_at])
+
+
+def _check_seal(data: Mapping[str, Any]) -> None:
+    if strange := sorted(set(data) - _KEYS):
+        raise ValueError(f"it has the keys {strange}, which no description has")
+    # One that was written before there were seals has none.
+    if _SEAL in data and data[_SEAL] != _seal(data["num_steps"], data["recorded_at"]):
+        raise ValueError("it was changed: its seal does not fit")
+
+
+def _check_types(description: Description) -> None:
+    """Raise ValueError unless every value is of the type that was once written."""
+    header, interface = description.header, description.header.interface
+    _expect("schema_version", header.schema_version == SCHEMA_VERSION, header.schema_version)
+    numbers = [camera.height_px for camera in interface.cameras]
+    numbers += [camera.width_px for camera in interface.cameras]
+    for number in (*numbers, description.num_steps):
+        _expect("a length", _is_integer(number) and number > 0, number)
+    _expect("seed", _is_integer(header.seed), header.seed)
+    _expect("rate_hz", 0 < interface.rate_hz < math.inf, interface.rate_hz)
+    texts: list[object] = [header.scenario, header.instruction, header.body, header.behaviour]
+    texts += [description.recorded_at, *header.evidence, *description.files.values()]
+    texts += [text for text in (header.candidate, header.censored) if text is not None]
+    for text in (*texts, *_texts(interface.proprio), *_texts(interface.action)):
+        _expect("a text", isinstance(text, str), text)
+
+
+def _texts(vector: VectorSpec) -> Iterable[object]:
+    return (*vector.names, *vector.units)
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int and abs(value) <= _LARGEST_INTEGER
+
+
+def _expect(what: str, holds: bool, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{what} is {str(value)[:60]!r}")
 
 
 def index_folder(workspace: Workspace, folder: Path) -> EpisodeRow:
@@ -175,6 +260,8 @@ def quarantine_folder(workspace: Workspace, folder: Path, reason: str) -> Path:
 
 def quarantine_episode(workspace: Workspace, episode_id: str, reason: str) -> Path:
     """Move a damaged episode away and forget it, so that it can be recorded again."""
+    if not is_episode_id(episode_id):
+        raise InvalidConfig(f"{episode_id!r} is no episode id; nothing of that name is moved")
     kept = quarantine_folder(workspace, workspace.episodes_folder / episode_id, reason)
     workspace.ledger.forget_episodes([episode_id])
     workspace.ledger.add_event("episode quarantined", episode=episode_id, reason=reason)

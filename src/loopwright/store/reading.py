@@ -17,7 +17,9 @@ from loopwright.store.episode_files import (
     DamagedEpisode,
     Description,
     film_name,
+    is_episode_id,
     read_description,
+    read_regular_file,
 )
 from loopwright.store.table import read_table
 from loopwright.store.video import Film, read_film
@@ -103,27 +105,22 @@ class EpisodeReader:
         self._films.clear()
 
     def _description(self, episode_id: str) -> Description:
-        folder = self._workspace.episodes_folder / episode_id
-        if not folder.is_dir():
-            raise DamagedEpisode(episode_id, f"{folder} is missing; record it again")
-        description = read_description(folder)
-        if description.id != episode_id:
-            raise DamagedEpisode(episode_id, f"{folder} holds the episode {description.id}")
+        if not is_episode_id(episode_id):
+            raise DamagedEpisode(episode_id, "that is no name of an episode; nothing is read")
         row = self._workspace.ledger.episode(episode_id)
-        if row is not None and row.digest != description.digest:
-            raise DamagedEpisode(
-                episode_id,
-                f"{folder} has the digest {description.digest[:12]}, "
-                f"the ledger says {row.digest[:12]}",
-            )
-        return description
+        folder = self._workspace.episodes_folder / episode_id
+        return checked_description(folder, row.digest if row is not None else None)
 
     def _bytes(self, description: Description, name: str) -> bytes:
         path = self._path(description.id, name)
         try:
-            data = path.read_bytes()
+            data = read_regular_file(path)
         except FileNotFoundError as error:
             raise DamagedEpisode(description.id, f"{path} is missing") from error
+        except OSError as error:
+            raise DamagedEpisode(description.id, f"{path} cannot be read: {error}") from error
+        except DamagedData as error:
+            raise DamagedEpisode(description.id, str(error)) from error
         found = digest_bytes(data)
         if found != description.files[name]:
             raise DamagedEpisode(
@@ -145,6 +142,30 @@ class EpisodeReader:
 
     def _path(self, episode_id: str, name: str) -> Path:
         return self._workspace.episodes_folder / episode_id / name
+
+
+def checked_description(folder: Path, digest: str | None) -> Description:
+    """Return the description of a committed episode; its files are not looked at.
+
+    Args:
+        folder: The episode's folder.
+        digest: What the ledger has on record for it; None if it knows nothing of it.
+
+    Raises:
+        DamagedEpisode: It is missing, damaged, or that of another episode.
+    """
+    episode_id = folder.name
+    if not folder.is_dir():
+        raise DamagedEpisode(episode_id, f"{folder} is missing; record it again")
+    description = read_description(folder)
+    if description.id != episode_id:
+        raise DamagedEpisode(episode_id, f"{folder} holds the episode {description.id}")
+    if digest is not None and digest != description.digest:
+        raise DamagedEpisode(
+            episode_id,
+            f"{folder} has the digest {description.digest[:12]}, the ledger says {digest[:12]}",
+        )
+    return description
 
 
 def read_episode(workspace: Workspace, episode_id: str) -> Episode:
