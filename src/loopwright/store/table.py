@@ -18,6 +18,8 @@ from loopwright.core.episode import EpisodeHeader
 from loopwright.core.errors import ContractError, DamagedData
 
 _SCALARS = {"float32": pa.float32(), "float64": pa.float64()}
+_MOST_BYTES = 1 << 30
+"""Largest table that is unpacked; an hour at 1 kHz with 70 columns has as much."""
 
 
 def row_type(header: EpisodeHeader) -> np.dtype:
@@ -70,20 +72,48 @@ def read_table(data: bytes, header: EpisodeHeader, name: str) -> Mapping[str, np
         ContractError: A ``video`` carries more than the time.
         DamagedData: It is no Parquet file, or its columns are not those of the header.
     """
-    try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedData(f"{name} is no readable Parquet file: {error}") from error
     kind = row_type(header)
     wanted = list(kind.names or ())
-    if table.column_names != wanted:
-        if header.kind == "video":
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        # Looked at before anything is unpacked: a few bytes may claim to hold terabytes.
+        _check_schema(file, kind, name)
+        table = file.read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        raise DamagedData(f"{name} is no readable Parquet file: {error}") from error
+    return {column: _values(table, column, kind[column], name) for column in wanted}
+
+
+def _check_schema(file: pq.ParquetFile, kind: np.dtype, name: str) -> None:
+    wanted, found = list(kind.names or ()), file.schema_arrow
+    if found.names != wanted:
+        if wanted == ["time_s"]:
             raise ContractError(
                 f"{name} belongs to a video, which holds the time only, but carries "
-                f"{table.column_names}; it is not read"
+                f"{found.names}; it is not read"
             )
-        raise DamagedData(f"{name} has the columns {table.column_names}, expected {wanted}")
-    return {column: _values(table, column, kind[column], name) for column in wanted}
+        raise DamagedData(f"{name} has the columns {found.names}, expected {wanted}")
+    for column in wanted:
+        if not _fits(found.field(column).type, kind[column]):
+            raise DamagedData(
+                f"{name}: column {column!r} holds {found.field(column).type}, "
+                f"expected {kind[column]}"
+            )
+    claimed = file.metadata.num_rows * kind.itemsize
+    if claimed > _MOST_BYTES:
+        raise DamagedData(
+            f"{name} claims {file.metadata.num_rows} rows, {claimed} bytes; "
+            f"expected {_MOST_BYTES} at most"
+        )
+
+
+def _fits(found: pa.DataType, kind: np.dtype) -> bool:
+    scalar = _SCALARS[kind.base.name]
+    if not kind.shape:
+        return found == scalar
+    if kind.shape[0] and pa.types.is_fixed_size_list(found):
+        return found.list_size == kind.shape[0] and found.value_type == scalar
+    return not kind.shape[0] and pa.types.is_list(found) and found.value_type == scalar
 
 
 def _column(values: np.ndarray) -> pa.Array:
@@ -100,6 +130,8 @@ def _values(table: pa.Table, column: str, kind: np.dtype, name: str) -> np.ndarr
     chunk = table.column(column).combine_chunks()
     shape = (table.num_rows, *kind.shape)
     flat = chunk.flatten() if kind.shape else chunk
+    if missing := chunk.null_count + flat.null_count:  # they would be read as NaN
+        raise DamagedData(f"{name}: column {column!r} lacks {missing} values")
     values = flat.to_numpy(zero_copy_only=False)
     if values.size != np.prod(shape) or values.dtype != kind.base:
         raise DamagedData(
