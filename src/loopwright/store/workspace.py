@@ -19,9 +19,9 @@ from loopwright.store.recovery import Recovery
 
 SCHEMA_VERSION = 1
 MARKER = "workspace.toml"
-_LEDGER = "ledger.db"
+LEDGER = "ledger.db"
 _LOCK = "workspace.lock"
-_FOLDERS = (
+FOLDERS = (
     "objects",
     "episodes",
     "staging",
@@ -81,12 +81,12 @@ class Workspace:
         _check_version(root)
         lock = _take_lock(root) if exclusive else None
         try:
-            if not (root / _LEDGER).exists():
+            if not (root / LEDGER).exists() or not (root / LEDGER).stat().st_size:
                 raise DamagedData(
-                    f"{root / _LEDGER} is missing; restore it from a backup, or begin a new "
-                    "workspace. Objects and episodes in this one are not affected."
+                    f"{root / LEDGER} is missing or empty; restore it from a backup, or run "
+                    f"'loopwright data doctor {root} --repair'. Objects and episodes are not affected."
                 )
-            workspace = cls(root, Ledger(root / _LEDGER), lock)
+            workspace = cls(root, Ledger(root / LEDGER), lock)
         except BaseException:
             if lock is not None:
                 os.close(lock)
@@ -153,24 +153,29 @@ class Workspace:
 
 
 def _lay_out(root: Path) -> None:
-    known = {*_FOLDERS, _LOCK}
+    known = {*FOLDERS, _LOCK}
     with storing(root):
         root.mkdir(parents=True, exist_ok=True)
         strange = sorted(
             path.name
             for path in root.iterdir()
-            if path.name not in known and not path.name.startswith((_LEDGER, f".{MARKER}"))
+            if path.name not in known and not path.name.startswith((LEDGER, f".{MARKER}"))
         )
         if strange:
             raise WorkspaceError(
                 f"{root} is not empty (it holds {', '.join(strange[:3])}); "
                 "choose an empty or new folder for a workspace"
             )
-        for name in _FOLDERS:
+        for name in FOLDERS:
             make_folder(root / name)
     Objects(root / "objects")
-    Ledger(root / _LEDGER).close()
+    Ledger(root / LEDGER).close()
     # Written last: a folder with this file is a whole workspace.
+    write_marker(root)
+
+
+def write_marker(root: Path) -> None:
+    """Say that a folder is a workspace, made now."""
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     text = f'schema_version = {SCHEMA_VERSION}\ncreated_at = "{created}"\n'
     write_text_file(root / MARKER, text, "marker")
