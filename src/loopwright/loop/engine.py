@@ -125,11 +125,12 @@ class Engine:
             StageError: A stage failed. Those that had finished by then are committed; those that
                 were still running are stopped, and so is the executor.
         """
-        known = self.workspace.ledger.receipts([w.spec.key for w in works])
+        keys = [work.spec.key for work in works]
+        known = self.workspace.ledger.receipts(keys)
         receipts = {key: r for key, r in known.items() if self._holds(r)}
-        todo = {w.spec.key: w for w in works if w.spec.key not in receipts}
+        todo = {key: w for key, w in zip(keys, works, strict=True) if key not in receipts}
         receipts |= self._execute(list(todo.values()))
-        return [receipts[w.spec.key] for w in works]
+        return [receipts[key] for key in keys]
 
     def has_episodes(self, episodes: Iterable[str]) -> bool:
         """Tell whether every one of some episodes is in the workspace."""
