@@ -84,7 +84,8 @@ class Workspace:
             if not (root / LEDGER).exists() or not (root / LEDGER).stat().st_size:
                 raise DamagedData(
                     f"{root / LEDGER} is missing or empty; restore it from a backup, or run "
-                    f"'loopwright data doctor {root} --repair'. Objects and episodes are not affected."
+                    f"'loopwright data doctor {root} --repair'. "
+                    "Objects and episodes are not affected."
                 )
             workspace = cls(root, Ledger(root / LEDGER), lock)
         except BaseException:

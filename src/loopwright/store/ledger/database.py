@@ -18,8 +18,9 @@ from loopwright.core.errors import (
     WorkspaceError,
 )
 from loopwright.store.crashpoints import reach
+from loopwright.store.ledger import row_sums
 
-_APPLICATION_ID = 0x4C4F4F50  # "LOOP", so that file(1) and we can tell it from other databases
+APPLICATION_ID = 0x4C4F4F50  # "LOOP", so that file(1) and we can tell it from other databases
 _BUSY_WAIT_S = 60.0
 
 _VERSION_1 = (
@@ -71,9 +72,16 @@ _VERSION_2 = (
         annotation TEXT NOT NULL, added_at REAL NOT NULL) STRICT""",
     "CREATE INDEX annotations_of_episode ON annotations (episode, number)",
 )
-_VERSIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = (row_sums.TABLE,)
+_VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What each version adds to the one before; an older ledger is brought up when it is opened."""
 SCHEMA_VERSION = len(_VERSIONS)
+
+
+def schema(version: int) -> dict[str, str]:
+    """Return the name and the statement of everything a ledger of some version is made of."""
+    statements = [statement for added in _VERSIONS[:version] for statement in added]
+    return {statement.split()[2]: statement for statement in statements}
 
 
 class Database:
@@ -87,6 +95,7 @@ class Database:
             )
         self.path = path
         self._lock = threading.RLock()
+        self._keeps_sums = False
         with self._own_errors():
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_WAIT_S, isolation_level=None, check_same_thread=False
@@ -105,6 +114,15 @@ class Database:
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """Run the block as one durable transaction; an error in it undoes all of it."""
+        with self._lock, self._own_errors():
+            if not self._keeps_sums:
+                row_sums.keep_row_sums(self._connection)
+                self._keeps_sums = True
+        with self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._own_errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -128,19 +146,24 @@ class Database:
             self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        if self._pragma("user_version") == SCHEMA_VERSION:
-            return
-        with self.change() as connection:
+        if self._pragma("user_version") != SCHEMA_VERSION:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        with self._transaction() as connection:
             # Asked again, for another process may have been faster.
-            for statements in _VERSIONS[self._pragma("user_version") :]:
+            version = self._pragma("user_version")
+            for statements in _VERSIONS[version:]:
                 for statement in statements:
                     connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            if version < SCHEMA_VERSION:
+                row_sums.sum_all_rows(connection)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _refuse_foreign(self) -> None:
         version, application = self._pragma("user_version"), self._pragma("application_id")
-        if application == _APPLICATION_ID:
+        if application == APPLICATION_ID:
             if version > SCHEMA_VERSION:
                 raise WorkspaceError(
                     f"{self.path} has ledger version {version}, this Loopwright reads up to "
