@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "evaluate": "judge any candidate folder on a scenario",
     "report": "write the report page of a run again",
     "new": "scaffold a scenario of your own",
+    "data gc": "free space that nothing names: to the trash first, for good later",
     "list": "the scenarios, recipes and policy families that can be named",
 }
 """Verb to one line of help; each lives in :func:`module_of` it as ``main``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from loopwright.store.ledger.database import Database
@@ -40,6 +41,10 @@ class Ledger(StageTable, EpisodeTable, RunTable, DecisionTable, EventTable):
             DamagedData: The file is damaged.
         """
         super().__init__(Database(path))
+
+    def all_text(self) -> Iterator[str]:
+        """Yield every text in the ledger, for whoever looks for names in it."""
+        return self._database.texts()
 
     def close(self) -> None:
         """Close the file; idempotent."""

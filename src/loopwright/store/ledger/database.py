@@ -140,6 +140,15 @@ class Database:
         with self._lock, self._own_errors():
             return self._connection.execute(query, values).fetchall()
 
+    def texts(self) -> Iterator[str]:
+        """Yield every text of every table."""
+        tables = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (table,) in tables:
+            for _, column, kind, *_ in self.rows(f"PRAGMA table_info({table})"):
+                if kind == "TEXT":
+                    found = self.rows(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
+                    yield from (text for (text,) in found)
+
     def _prepare(self) -> None:
         self._refuse_foreign()
         if self._pragma("journal_mode") != "wal":
