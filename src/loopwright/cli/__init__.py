@@ -22,6 +22,12 @@ VERBS: dict[str, str] = {
     "evaluate": "judge any candidate folder on a scenario",
     "report": "write the report page of a run again",
     "new": "scaffold a scenario of your own",
+    "data show": "snapshots, the episodes of one, or one episode",
+    "data select": "choose episodes by rules; the choice is a snapshot",
+    "data label": "add a verdict or a note beside episodes",
+    "data page": "one HTML file to browse the episodes of a snapshot",
+    "data export": "write episodes in the formats of others (LeRobot)",
+    "data import": "record the episodes of a LeRobot dataset",
     "data gc": "free space that nothing names: to the trash first, for good later",
     "list": "the scenarios, recipes and policy families that can be named",
 }

@@ -7,7 +7,7 @@ from html import escape
 
 from loopwright.core.digest import Json
 
-_VOID = frozenset({"br", "img", "link", "meta"})
+_VOID = frozenset({"br", "img", "input", "link", "meta"})
 
 
 class Html(str):

@@ -158,7 +158,7 @@ def _spending(run: RunReport) -> Table:
     demos = max((r.labelled_demos for r in run.rounds), default=0)
     budget = run.budget
     cpu_limit = wording.seconds(budget.cpu_s) if budget.cpu_s is not None else None
-    return _pairs(
+    return pairs(
         [
             ("rounds", _of(str(len(run.rounds)), budget.rounds)),
             ("labelled demonstrations", _of(str(demos), budget.labelled_demos)),
@@ -178,7 +178,7 @@ def _facts(turn: RoundReport) -> Table:
         champion = f"{champion} → {wording.short(turn.champion_after)}"
     stages = ", ".join(f"{name} {wording.seconds(s)}" for name, s in turn.cost_cpu_s.items())
     seeds = ", ".join(f"{s.split} {s.first}..{s.first + s.count - 1}" for s in turn.seeds)
-    return _pairs(
+    return pairs(
         [
             ("challenger", wording.short(turn.challenger)),
             ("champion", champion),
@@ -203,7 +203,7 @@ def _gate_lines(gate: GateReport) -> Sequence[RenderableType]:
     rows += [
         ("check", f"{'✓' if c.held else '✕'} {c.name} {c.detail}".rstrip()) for c in gate.checks
     ]
-    return [_pairs(rows), Text(wording.gate_evidence(gate), "dim")]
+    return [pairs(rows), Text(wording.gate_evidence(gate), "dim")]
 
 
 def _measured(success: SuccessRate) -> str:
@@ -221,7 +221,8 @@ def _decision(decision: Decision, word: str | None = None) -> Text:
     return Text(f"{sign} {word or wording.DECISION_WORDS[decision]}", style)
 
 
-def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Table:
+def pairs(rows: Sequence[tuple[str, str | Text]]) -> Table:
+    """Return names and values under each other; a name without a value is left out."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()

@@ -28,6 +28,21 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+# Longest first: a speed ends like a time.
+_UNITS: Mapping[str, str] = {
+    "_mm_s": "mm/s",
+    "_rad_s": "rad/s",
+    "_m_s": "m/s",
+    "_mm": "mm",
+    "_rad": "rad",
+    "_deg": "°",
+    "_hz": "Hz",
+    "_kg": "kg",
+    "_nm": "nm",
+    "_n": "N",
+    "_m": "m",
+    "_s": "s",
+}
 _SMALL = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -110,6 +125,20 @@ def added(counts: Mapping[str, int]) -> str:
             one, many = KIND_WORDS.get(kind, (f"{kind} episode", f"{kind} episodes"))
             words.append(count(number, one, many))
     return ", ".join(words)
+
+
+def quantity(name: str) -> tuple[str, str]:
+    """Return a name that carries its unit as words and unit: ``("object x", "m")``."""
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix) and name != suffix:
+            return name.removesuffix(suffix).replace("_", " "), unit
+    return name.replace("_", " "), ""
+
+
+def measure(name: str, value: float) -> str:
+    """Return a named number with its unit: ``"object x 0.12 m"``."""
+    words, unit = quantity(name)
+    return f"{words} {value:.3g} {unit}".rstrip().replace("-", "\N{MINUS SIGN}")
 
 
 def gate_counts(gate: GateReport) -> str:
