@@ -148,7 +148,7 @@ def read_description(folder: Path) -> Description:
         data = json.loads(read_regular_file(path, most_bytes=_MOST_BYTES))
         _check_seal(data)
         description = Description(
-            header=EpisodeHeader.from_json(data["header"]),
+            header=header_from_json(data["header"]),
             num_steps=data["num_steps"],
             files=data["files"],
             recorded_at=data["recorded_at"],
@@ -159,7 +159,7 @@ def read_description(folder: Path) -> Description:
         raise DamagedEpisode(name, f"{path} is missing") from error
     except (DamagedData, InvalidConfig) as error:
         raise DamagedEpisode(name, f"{path} cannot be read: {error}") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DamagedEpisode(name, f"{path} cannot be read: {error!r}") from error
     if digest != data.get("digest"):
         raise DamagedEpisode(name, f"{path} was changed: its digest is {digest[:12]} by now")
@@ -172,7 +172,20 @@ def read_description(folder: Path) -> Description:
     return description
 
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What comes of making a header of JSON that once was none, besides our own errors."""
+
+
+def header_from_json(data: Any) -> EpisodeHeader:
+    """Make a header of plain data that may hold anything.
+
+    Raises:
+        InvalidConfig: A value is impossible.
+        Exception: One of :data:`UNREADABLE`.
+    """
+    header = EpisodeHeader.from_json(data)
+    _check_header(header)
+    return header
 
 
 def read_regular_file(path: Path, *, most_bytes: int | None = None) -> bytes:
@@ -204,19 +217,26 @@ def _check_seal(data: Mapping[str, Any]) -> None:
 
 
 def _check_types(description: Description) -> None:
-    """Raise ValueError unless every value is of the type that was once written."""
-    header, interface = description.header, description.header.interface
+    """Raise ValueError unless every value beside the header is of the type once written."""
+    num_steps = description.num_steps
+    _expect("num_steps", _is_integer(num_steps) and num_steps > 0, num_steps)
+    for text in (description.recorded_at, *description.files.values()):
+        _expect("a text", isinstance(text, str), text)
+
+
+def _check_header(header: EpisodeHeader) -> None:
+    """Raise ValueError unless every value of a header is of the type once written."""
+    interface = header.interface
     _expect("schema_version", header.schema_version == SCHEMA_VERSION, header.schema_version)
-    numbers = [camera.height_px for camera in interface.cameras]
-    numbers += [camera.width_px for camera in interface.cameras]
-    for number in (*numbers, description.num_steps):
-        _expect("a length", _is_integer(number) and number > 0, number)
+    for camera in interface.cameras:
+        for side_px in (camera.height_px, camera.width_px):
+            _expect("the side of an image", _is_integer(side_px), side_px)
     _expect("seed", _is_integer(header.seed), header.seed)
     _expect("rate_hz", 0 < interface.rate_hz < math.inf, interface.rate_hz)
     texts: list[object] = [header.scenario, header.instruction, header.body, header.behaviour]
-    texts += [description.recorded_at, *header.evidence, *description.files.values()]
     texts += [text for text in (header.candidate, header.censored) if text is not None]
-    for text in (*texts, *_texts(interface.proprio), *_texts(interface.action)):
+    texts += [*header.evidence, *_texts(interface.proprio), *_texts(interface.action)]
+    for text in texts:
         _expect("a text", isinstance(text, str), text)
 
 

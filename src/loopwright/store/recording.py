@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,7 +16,13 @@ import numpy as np
 
 from loopwright.core.digest import canonical_json, digest_file
 from loopwright.core.episode import Episode, EpisodeHeader
-from loopwright.core.errors import ContractError, DamagedData, StorageError, WorldError
+from loopwright.core.errors import (
+    ContractError,
+    DamagedData,
+    InvalidConfig,
+    StorageError,
+    WorldError,
+)
 from loopwright.core.interface import Observation
 from loopwright.core.scenario import WorldStep
 from loopwright.store.crashpoints import reach
@@ -23,9 +30,11 @@ from loopwright.store.durable import make_folder, publish, storing, try_lock
 from loopwright.store.episode_files import (
     DESCRIPTION,
     TABLE,
+    UNREADABLE,
     DamagedEpisode,
     describe,
     film_name,
+    header_from_json,
     index_folder,
     quarantine_episode,
     read_description,
@@ -37,6 +46,7 @@ from loopwright.store.workspace import Workspace
 
 HEADER = "header.json"
 ROWS = "rows.bin"
+_NAME = re.compile(r"[0-9a-f]{20}-[0-9a-f]{8}")
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 
 
@@ -223,9 +233,14 @@ def read_header(folder: Path) -> EpisodeHeader:
         DamagedData: It is missing or cannot be read.
     """
     try:
-        return EpisodeHeader.from_json(json.loads((folder / HEADER).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        header = header_from_json(json.loads((folder / HEADER).read_bytes()))
+        identity = header.id
+    except (*UNREADABLE, InvalidConfig) as error:
         raise DamagedData(f"{folder / HEADER} cannot be read: {error!r}") from error
+    # The folder was named after the header: the one check there is before it is committed.
+    if _NAME.fullmatch(folder.name) and not folder.name.startswith(f"{identity}-"):
+        raise DamagedData(f"{folder / HEADER} was changed: it is that of {identity} by now")
+    return header
 
 
 class _Recording:

@@ -79,7 +79,7 @@ class Workspace:
         """
         root = Path(folder).resolve()
         _check_version(root)
-        lock = _take_lock(root) if exclusive else None
+        lock = take_lock(root) if exclusive else None
         try:
             if not (root / LEDGER).exists() or not (root / LEDGER).stat().st_size:
                 raise DamagedData(
@@ -201,8 +201,13 @@ def _check_version(root: Path) -> None:
         )
 
 
-def _take_lock(root: Path) -> int:
-    """Return the descriptor that holds the lock; the kernel lets go when the process ends."""
+def take_lock(root: Path) -> int:
+    """Return the descriptor that holds the lock; closing it lets go, and so does dying.
+
+    Raises:
+        WorkspaceBusy: Another command holds it.
+        StorageError: The operating system refused.
+    """
     path = root / _LOCK
     with storing(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

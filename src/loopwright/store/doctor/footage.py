@@ -1,0 +1,155 @@
+"""The films of an episode: their length, and whether they show anything at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+
+from loopwright.core.errors import DamagedData
+from loopwright.core.interface import CameraSpec
+from loopwright.store.doctor import Finding, Severity
+from loopwright.store.episode_files import Description, film_name
+
+_EVEN_LEVELS = 6
+"""An image whose brightest and darkest value differ by less shows one colour (of 256 levels)."""
+_STILL_LEVELS = 6
+"""Coding alone changes no value by more from frame to frame."""
+_FEWEST_STILL = 10
+_STILL_SHARE = 0.6
+_MOVED_SHARE = 0.1
+"""Share of its range by which the state must move while the camera stands still."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Footage:
+    """One camera of one episode."""
+
+    folder: Path
+    description: Description
+    camera: CameraSpec
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.folder / film_name(self.camera.name)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Seen:
+    """What was seen in the frames so far."""
+
+    frames: int = 0
+    even: int = 0
+    """Frames of one colour."""
+    run_begin: int = 0
+    longest: tuple[int, int] = (0, 0)
+    """First frame and one after the last of the longest stretch that stands still."""
+    still: np.ndarray | None = None
+    """First image of the present stretch, int16 ``(H, W, 3)``."""
+
+    def look(self, image: np.ndarray) -> None:
+        values = image.astype(np.int16)
+        self.even += int(values.max() - values.min() < _EVEN_LEVELS)
+        if self.still is None or np.abs(values - self.still).max() > _STILL_LEVELS:
+            self.still, self.run_begin = values, self.frames
+        self.frames += 1
+        if self.frames - self.run_begin > self.longest[1] - self.longest[0]:
+            self.longest = (self.run_begin, self.frames)
+
+
+def examine_footage(
+    film: Footage, proprio: np.ndarray | None, *, decode: bool
+) -> Iterator[Finding]:
+    """Look at a film; frames are counted at least, and looked at when ``decode`` is asked for."""
+    expected = film.description.num_steps
+    try:
+        seen = _watch(film) if decode else _Seen(frames=_count_packets(film))
+    except DamagedData as error:
+        yield _finding(film, "film/unreadable", str(error), severity="damage")
+        return
+    if seen.frames != expected:
+        more = "at least " if seen.frames > expected and decode else ""
+        yield _finding(
+            film,
+            "film/length",
+            f"it has {more}{seen.frames} frames, the table {expected} rows",
+            severity="damage",
+        )
+        return
+    if 2 * seen.even >= expected and decode:
+        yield _finding(
+            film,
+            "film/constant",
+            f"{seen.even} of {expected} images are of one colour: was the lens covered?",
+        )
+    elif decode and proprio is not None and len(proprio) == expected:
+        yield from _frozen(film, proprio, seen.longest)
+
+
+def _frozen(film: Footage, proprio: np.ndarray, longest: tuple[int, int]) -> Iterator[Finding]:
+    begin, end = longest
+    if end - begin < max(_FEWEST_STILL, _STILL_SHARE * len(proprio)) or not proprio.shape[1]:
+        return
+    spec = film.description.header.interface.proprio
+    width = np.asarray(spec.high) - np.asarray(spec.low)
+    moved = np.ptp(proprio[begin:end].astype(float), axis=0) / np.where(width > 0, width, np.inf)
+    if (most := int(np.nanargmax(moved))) is not None and moved[most] > _MOVED_SHARE:
+        yield _finding(
+            film,
+            "film/frozen",
+            f"the image stands still from frame {begin} to {end - 1} of {len(proprio)}, while "
+            f"{spec.names[most]!r} moves through {100 * moved[most]:.0f} % of its range",
+        )
+
+
+def _watch(film: Footage) -> _Seen:
+    """Decode frame after frame, at most one more than there may be; memory stays bounded."""
+    seen, camera = _Seen(), film.camera
+    try:
+        with film.path.open("rb") as source, av.open(source, "r", format="mp4") as container:
+            stream = container.streams.video[0]
+            stream.thread_count = 1
+            _check_size(camera, stream.codec_context.width, stream.codec_context.height)
+            for frame in container.decode(stream):
+                _check_size(camera, frame.width, frame.height)
+                seen.look(frame.to_ndarray(format="rgb24"))
+                if seen.frames > film.description.num_steps:
+                    break
+    except (av.error.FFmpegError, IndexError, OSError, ValueError, MemoryError) as error:
+        raise DamagedData(f"it cannot be decoded after frame {seen.frames}: {error}") from error
+    return seen
+
+
+def _count_packets(film: Footage) -> int:
+    try:
+        with film.path.open("rb") as source, av.open(source, "r", format="mp4") as container:
+            return sum(1 for packet in container.demux(video=0) if packet.size)
+    except (av.error.FFmpegError, IndexError, OSError, ValueError, MemoryError) as error:
+        raise DamagedData(f"it cannot be read: {error}") from error
+
+
+def _check_size(camera: CameraSpec, width_px: int, height_px: int) -> None:
+    if (height_px, width_px) != (camera.height_px, camera.width_px):
+        raise DamagedData(
+            f"its images have {height_px}x{width_px} px, "
+            f"expected {camera.height_px}x{camera.width_px}"
+        )
+
+
+def _finding(
+    film: Footage, check: str, message: str, *, severity: Severity = "suspicion"
+) -> Finding:
+    is_damage = severity == "damage"
+    return Finding(
+        check=check,
+        severity=severity,
+        where=f"episodes/{film.description.id}/{film.path.name}",
+        message=message,
+        repair="move the episode to episodes/quarantine, with the reason" if is_damage else None,
+        episode=film.description.id,
+    )
