@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from loopwright.core.episode import Verdict
 from loopwright.report.rounds import Decision, GateReport, RoundReport, SuccessRate
 from loopwright.report.run import RunReport
 
@@ -125,6 +126,12 @@ def added(counts: Mapping[str, int]) -> str:
             one, many = KIND_WORDS.get(kind, (f"{kind} episode", f"{kind} episodes"))
             words.append(count(number, one, many))
     return ", ".join(words)
+
+
+def said_by(verdict: Verdict) -> str:
+    """Return whose verdict it is: ``"verifier metaworld-distance/1"``, ``"operator/ada"``."""
+    named = verdict.verifier.startswith(f"{verdict.authority}/")
+    return verdict.verifier if named else f"{verdict.authority} {verdict.verifier}"
 
 
 def quantity(name: str) -> tuple[str, str]:

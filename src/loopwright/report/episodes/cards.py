@@ -35,7 +35,7 @@ def card(story: EpisodeStory, drawn_on: Scales) -> Html:
         data_scenario=row.scenario,
         # A line break cannot be part of a label that someone typed.
         data_labels="\n".join(labels),
-        data_steps=row.num_steps,
+        data_state=story.state,
     )
 
 
@@ -46,14 +46,21 @@ def _top(story: EpisodeStory) -> Html:
         f"“{footage.header.instruction}”" if footage and footage.header.instruction else ""
     )
     actor = f"candidate {wording.short(row.candidate)}" if row.candidate else ""
-    about = [start, _length(story), _body(footage), instruction, actor]
+    cut = f"cut short: {row.censored}" if row.censored else ""
+    about = [start, _length(story), _body(footage), instruction, actor, cut]
     return element(
         "header",
         element("h3", KIND_NAMES[row.kind], element("code", row.id[:10])),
         outcome_badge(story),
-        element("span", "cut short", class_="tag warn-tag") if row.censored else None,
+        _state_tag(story),
         element("p", join(*filter(None, about), between=" · "), class_="about small"),
     )
+
+
+def _state_tag(story: EpisodeStory) -> Html | None:
+    if story.state == "whole":
+        return None
+    return element("span", story.state, class_="tag warn-tag", title=story.row.censored)
 
 
 def outcome_badge(story: EpisodeStory) -> Html:
@@ -153,7 +160,7 @@ def verdict_words(verdict: Verdict) -> Html:
     reason = f": {verdict.reason}" if verdict.reason else ""
     return join(
         f"{sign} {verdict.outcome}{reason} ",
-        element("small", f"{verdict.authority} {verdict.verifier}, score {verdict.score:.2g}"),
+        element("small", f"{wording.said_by(verdict)}, score {verdict.score:.2g}"),
     )
 
 

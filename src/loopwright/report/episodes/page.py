@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -148,10 +147,11 @@ def _filters(story: SnapshotStory) -> Html:
     """Return the controls; hidden until the script that they need says it is there."""
     episodes = story.episodes
     signs = {outcome: sign for outcome, (_, sign) in JUDGEMENT_BADGES.items()}
-    outcomes = Counter(e.judgement for e in episodes)
-    kinds = Counter(e.row.kind for e in episodes)
-    scenarios = Counter(e.row.scenario for e in episodes)
-    labels = Counter(label for e in episodes for label in {a.label for a in e.annotations})
+    outcomes = {e.judgement for e in episodes}
+    kinds = dict.fromkeys(e.row.kind for e in episodes)
+    scenarios = dict.fromkeys(e.row.scenario for e in episodes)
+    states = dict.fromkeys(e.state for e in episodes)
+    labels = {note.label for e in episodes for note in e.annotations}
     return element(
         "form",
         element(
@@ -162,9 +162,10 @@ def _filters(story: SnapshotStory) -> Html:
             aria_label="Find in the text of the episodes",
             autocomplete="off",
         ),
-        _chips("outcome", {str(o): f"{signs[o]} {o}" for o in JUDGEMENTS if outcomes[o]}),
+        _chips("outcome", {str(o): f"{signs[o]} {o}" for o in JUDGEMENTS if o in outcomes}),
         _chips("kind", {str(kind): str(kind) for kind in kinds}),
         _chips("scenario", {s: s for s in scenarios}),
+        _chips("state", {str(s): str(s) for s in states}, "recording"),
         _chips("labels", {label: label for label in sorted(labels)}, "annotation"),
         element(
             "p",

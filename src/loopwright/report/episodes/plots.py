@@ -161,7 +161,7 @@ def _bands(story: EpisodeStory, footage: Footage, axes: _Axes) -> list[Html]:
 
 
 def _time_axis(duration_s: float, bottom: int) -> Html:
-    ticks: Sequence[float] = [t for t in round_ticks(0.0, duration_s) if t <= duration_s]
+    ticks: Sequence[float] = round_ticks(0.0, duration_s, most=6)
     span = duration_s or 1.0
     marks, words = [], []
     for tick in ticks:

@@ -68,7 +68,7 @@ class _Axis:
         pad = 0.06 * (high - low) or 0.5
         self._low, self._high = low - pad, high + pad
         self._begin, self._end = begin, end
-        self.ticks = round_ticks(low, high)
+        self.ticks = round_ticks(low, high, most=5)
 
     def at(self, value: float) -> float:
         share = (value - self._low) / (self._high - self._low)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -92,6 +93,13 @@ class EpisodeStory:
     def judgement(self) -> Judgement:
         """Outcome of the verdict that stands."""
         return judgement(self.standing)
+
+    @property
+    def state(self) -> Literal["whole", "cut short", "damaged"]:
+        """Whether the recording is all there."""
+        if self.damage is not None:
+            return "damaged"
+        return "cut short" if self.row.censored is not None else "whole"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

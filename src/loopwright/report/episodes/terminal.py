@@ -15,6 +15,7 @@ from loopwright.report.episodes.blocks import half_blocks, sparkline
 from loopwright.report.episodes.cards import facts_of
 from loopwright.report.episodes.story import JUDGEMENT_BADGES, EpisodeStory, Footage, SnapshotStory
 from loopwright.report.terminal import pairs
+from loopwright.report.wording import quantity
 from loopwright.store.curate import JUDGEMENTS, Judgement
 
 _STYLES: Mapping[Judgement, str] = {
@@ -24,7 +25,7 @@ _STYLES: Mapping[Judgement, str] = {
     "unjudged": "dim",
 }
 _CURVE_CELLS = 14
-_LONG_CURVE_CELLS = 40
+_LONG_CURVE_CELLS = 26
 
 
 def snapshots_table(snapshots: Sequence[tuple[str, SnapshotStory]]) -> Table:
@@ -72,6 +73,7 @@ def snapshot_view(story: SnapshotStory) -> RenderableType:
         Text(f"Chosen by the rule: {story.rule}." if story.rule else "Chosen by no rule.", "dim"),
         Text(),
         _episodes_table(story.episodes),
+        *_legend(story.episodes),
     ]
     if story.cut:
         lines += [Text(), Text(f"{story.cut} --limit shows more.", "dim")]
@@ -97,10 +99,22 @@ def _episodes_table(episodes: Sequence[EpisodeStory]) -> Table:
             _effort(story),
             Text(", ".join(dict.fromkeys(note.label for note in story.annotations))),
         )
-    if any(story.row.censored for story in episodes):
-        table.caption = "* cut short"
-        table.caption_justify = "left"
     return table
+
+
+def _legend(episodes: Sequence[EpisodeStory]) -> list[Text]:
+    """Say what the columns mean, where that is not plain."""
+    if not episodes:
+        return []
+    words = ["action size from ▁ (rest) to █ (the most that is allowed)"]
+    names = {tuple(story.row.start) for story in episodes}
+    if len(names) == 1 and (start := names.pop()):
+        named = [quantity(name) for name in start[:3]]
+        said = [f"{name} ({unit})" if unit else name for name, unit in named]
+        words.insert(0, "start: " + ", ".join(said))
+    if any(story.row.censored for story in episodes):
+        words.append("* cut short")
+    return [Text(), Text("; ".join(words) + ".", "dim")]
 
 
 def episode_view(
@@ -155,7 +169,7 @@ def _verdicts(story: EpisodeStory) -> RenderableType:
 
 def _said(verdict: Verdict) -> Text:
     text = Text(wording.sentence(verdict.reason) + " " if verdict.reason else "")
-    return text.append(f"{verdict.authority} {verdict.verifier}, score {verdict.score:.2g}", "dim")
+    return text.append(f"{wording.said_by(verdict)}, score {verdict.score:.2g}", "dim")
 
 
 def _annotations(notes: Sequence[Annotation]) -> Table:
