@@ -23,7 +23,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .PHONY: help
 help: ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: demo
 demo: $(INSTALLED) system ## Watch the loop turn: learn, judge, promote (about ten minutes)
@@ -62,6 +62,11 @@ readme: $(INSTALLED) ## Fill the numbers of README.md from benchmarks/results
 .PHONY: reference
 reference: $(INSTALLED) ## Write docs/reference from the code
 	$(BIN)/python tools/make_reference.py
+
+# A judge of its own: LeRobot asks for another torch than ours, so it never enters $(VENV).
+.PHONY: lerobot-venv
+lerobot-venv: ## Install LeRobot beside ours, to judge our exports (then: make slow)
+	tools/lerobot_venv.sh .lerobot-venv
 
 .PHONY: install
 install: $(INSTALLED) system ## Set up .venv and the system libraries, nothing else

@@ -143,11 +143,10 @@ class _Plan:
     def notes(self) -> tuple[str, ...]:
         """Return what LeRobot has no place for, one sentence each."""
         headers = self.headers.values()
+        has_evidence = any(header.evidence for header in headers)
         censored = sum(header.censored is not None for header in headers)
         said = {
-            "the verifiers' evidence is not exported; its verdict is": any(
-                header.evidence for header in headers
-            ),
+            "what verifiers looked at (evidence) is not exported, their verdict is": has_evidence,
             f"{self.unjudged} of {len(headers)} episodes have no verdict of success or failure, "
             f"so there is no {layout.SUCCESS} column (LeRobot knows no 'unknown'); "
             "'success' in meta/episodes is null for them": bool(self.unjudged),
