@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "data export": "write episodes in the formats of others (LeRobot)",
     "data import": "record the episodes of a LeRobot dataset",
     "data gc": "free space that nothing names: to the trash first, for good later",
+    "data doctor": "what is wrong with recorded data, and mend what can be mended",
     "list": "the scenarios, recipes and policy families that can be named",
 }
 """Verb to one line of help; each lives in :func:`module_of` it as ``main``."""

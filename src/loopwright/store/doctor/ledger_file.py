@@ -48,9 +48,12 @@ def reading_ledger(root: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         sqlite3.Error: It cannot be opened.
     """
-    with _source(root) as (path, query), closing(
-        sqlite3.connect(f"{path.as_uri()}?{query}", uri=True, isolation_level=None)
-    ) as connection:
+    with (
+        _source(root) as (path, query),
+        closing(
+            sqlite3.connect(f"{path.as_uri()}?{query}", uri=True, isolation_level=None)
+        ) as connection,
+    ):
         connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         yield connection

@@ -86,9 +86,7 @@ def _judged_rows(root: Path, table: str) -> Iterator[tuple[Row | None, str | Non
         yield None, f"it cannot be read to its end: {error}"
 
 
-def _judged(
-    connection: sqlite3.Connection, table: str
-) -> Iterator[tuple[Row | None, str | None]]:
+def _judged(connection: sqlite3.Connection, table: str) -> Iterator[tuple[Row | None, str | None]]:
     columns = columns_of(connection, table)
     if not columns:
         return  # of an older version, or missing: the file's schema tells
