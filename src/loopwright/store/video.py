@@ -1,4 +1,8 @@
-"""Films: one camera of one episode as a fragmented mp4 that survives a kill at any frame.
+"""Films: one camera of one episode as an mp4 that survives a kill at any frame.
+
+While it is written, the film is a fragmented mp4, readable up to the last flushed frame. Closing it
+adds an index and hides the fragments ("hybrid" mp4), so a whole film is a plain one: it opens in
+0.6 ms instead of 4.4 (150 frames of 240x320), because nobody has to walk from fragment to fragment.
 
 H.264 in 4:4:4, not the usual 4:2:0: at 64 px the halved colour resolution of 4:2:0 keeps a rendered
 scene below 34 dB whatever the bit rate; this way it has 42 dB in 0.7 KiB a frame. One thread, so
@@ -9,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import av
 import av.error
@@ -34,8 +39,12 @@ _CODEC_OPTIONS: dict[str, object] = {
     "g": str(KEYFRAME_INTERVAL),
     "threads": "1",
 }
+# A converter that may take as many threads as there are cores keeps them as long as it lives, for
+# every film that is open, and hangs in a forked process. Older PyAV has one thread and no option.
+_ONE_THREAD = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
+_FREE_BOX = (16).to_bytes(4, "big") + b"free" + bytes(8)
 _CONTAINER_OPTIONS = {
-    "movflags": "frag_every_frame+empty_moov+default_base_moof",
+    "movflags": "frag_every_frame+empty_moov+default_base_moof+hybrid_fragmented",
     "flush_packets": "1",
 }
 
@@ -98,7 +107,7 @@ class FilmWriter:
 class Film:
     """A film open for reading: all of it, or single frames, with one decoder kept open."""
 
-    def __init__(self, source: IO[bytes], name: str) -> None:
+    def __init__(self, source: IO[bytes] | io.RawIOBase, name: str) -> None:
         """Open a film.
 
         Args:
@@ -117,8 +126,12 @@ class Film:
         self._stream.thread_count = 1
         # One converter for all frames: PyAV alone makes one per frame, at four times the cost.
         self._converter = VideoReformatter()
+        rate, time_base = self._stream.average_rate or 1, self._stream.time_base or 1
+        self._ticks = 1 / Fraction(rate * time_base)
+        """From one frame to the next."""
         self._frames = self._container.decode(self._stream)
         self._next = 0
+        self._interval = KEYFRAME_INTERVAL
 
     def close(self) -> None:
         """Release the decoder; idempotent."""
@@ -151,10 +164,13 @@ class Film:
     def _frame(self, index: int) -> np.ndarray:
         if index < 0:
             raise InvalidConfig(f"{self._name} has no frame {index}")
-        if not self._next <= index < self._next + KEYFRAME_INTERVAL:
+        keyframe = index - index % self._interval
+        if not keyframe <= self._next <= index:
             self._rewind(index)
-        for frame in self._decoded():
+        for decoded, frame in enumerate(self._decoded(), start=1):
             if self._next == index + 1:
+                # A film of another make may have fewer keyframes: seek less often in it.
+                self._interval = max(self._interval, decoded)
                 return self._image(frame)
         raise InvalidConfig(f"{self._name} has no frame {index}; it ends after {self._next}")
 
@@ -167,7 +183,7 @@ class Film:
         self._frames = self._container.decode(self._stream)
 
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
-        return self._converter.reformat(frame, format="rgb24").to_ndarray()
+        return self._converter.reformat(frame, format="rgb24", **_ONE_THREAD).to_ndarray()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Decode on from where the film stands; ``_next`` is the index after the last frame."""
@@ -176,23 +192,14 @@ class Film:
                 self._next = self._index(frame) + 1
                 yield frame
         except av.error.FFmpegError as error:
-            raise DamagedData(
-                f"{self._name} is damaged after frame {self._next}: {error}"
-            ) from error
+            reached, self._next = self._next, -1  # so that the next call seeks
+            raise DamagedData(f"{self._name} is damaged after frame {reached}: {error}") from error
 
     def _pts(self, index: int) -> int:
-        return round(index / (self._rate * self._time_base))
+        return round(index * self._ticks)
 
     def _index(self, frame: av.VideoFrame) -> int:
-        return round((frame.pts or 0) * self._time_base * self._rate)
-
-    @property
-    def _rate(self) -> Fraction:
-        return Fraction(self._stream.average_rate or 1)
-
-    @property
-    def _time_base(self) -> Fraction:
-        return Fraction(self._stream.time_base or 1)
+        return round((frame.pts or 0) / self._ticks)
 
 
 def read_film(data: bytes, name: str) -> np.ndarray:
@@ -216,7 +223,7 @@ def count_whole_frames(path: Path) -> int:
     """Return how many frames from the beginning of a broken-off film can be decoded."""
     count = 0
     try:
-        with av.open(path, format="mp4") as container:
+        with _fragments(path) as source, av.open(source, "r", format="mp4") as container:
             for packet in container.demux(video=0):
                 if packet.is_corrupt:
                     break
@@ -232,7 +239,11 @@ def cut_film(source: Path, target: Path, num_frames: int) -> None:
     Raises:
         OSError: The operating system refused.
     """
-    with target.open("wb") as file, av.open(source, format="mp4") as film:
+    with (
+        target.open("wb") as file,
+        _fragments(source) as fragments,
+        av.open(fragments, "r", format="mp4") as film,
+    ):
         copy = av.open(file, "w", format="mp4", container_options=_CONTAINER_OPTIONS)
         stream = copy.add_stream_from_template(film.streams.video[0])
         for number, packet in enumerate(film.demux(video=0)):
@@ -243,3 +254,34 @@ def cut_film(source: Path, target: Path, num_frames: int) -> None:
         copy.close()
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _fragments(path: Path) -> Iterator[IO[bytes]]:
+    """Open a film, broken off or not, so that its fragments can be read.
+
+    Closing a film turned a ``free`` box of 16 bytes in front of the fragments into the head of an
+    ``mdat`` box around them, with the index behind it. Where the end was lost, and the index with
+    it, the ``free`` box is put back: in memory, the file stays as it is.
+    """
+    with path.open("rb") as file, contextlib.ExitStack() as mapped:
+        begin = int.from_bytes(file.read(4), "big")
+        file.seek(begin)
+        head = file.read(16)
+        file.seek(0)
+        if b"mdat" not in (head[4:8], head[12:16]) or _has_index(path, begin, head):
+            yield file
+            return
+        view = mapped.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        view[begin : begin + 16] = _FREE_BOX
+        yield cast("IO[bytes]", view)
+
+
+def _has_index(path: Path, begin: int, head: bytes) -> bool:
+    """Tell whether the file goes on after its ``mdat`` box."""
+    large = head[4:8] == b"mdat"  # with a size of 64 bits
+    size = int.from_bytes(head[8:16], "big") if large else 8 + int.from_bytes(head[8:12], "big")
+    with path.open("rb") as file:
+        file.seek(begin + size)
+        box_size = int.from_bytes(file.read(4), "big")
+    return box_size > 0 and begin + size + box_size <= path.stat().st_size
