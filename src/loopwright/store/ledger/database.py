@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -98,7 +99,11 @@ class Database:
         self._keeps_sums = False
         with self._own_errors():
             self._connection = sqlite3.connect(
-                path, timeout=_BUSY_WAIT_S, isolation_level=None, check_same_thread=False
+                _address(path),
+                uri=True,
+                timeout=_BUSY_WAIT_S,
+                isolation_level=None,
+                check_same_thread=False,
             )
             try:
                 self._prepare()
@@ -234,6 +239,24 @@ class Table:
     def __init__(self, database: Database) -> None:
         """Use ``database``."""
         self._database = database
+
+
+def _address(path: Path) -> str:
+    """Return what to open: on a disk that cannot be written, the file as it stands.
+
+    Raises:
+        StorageError: It cannot be read as it stands, for its last changes lie in a file beside it.
+    """
+    address = path.absolute().as_uri()
+    if os.access(path.parent, os.W_OK):
+        return address
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageError(
+            f"{path} cannot be read while the disk is read-only: its last changes are still in "
+            f"{log.name}. Make the disk writable and open the workspace once."
+        )
+    return f"{address}?immutable=1"
 
 
 def now_s() -> float:
