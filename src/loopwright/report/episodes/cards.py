@@ -98,6 +98,8 @@ def _strip(strip: Strip, footage: Footage) -> Html:
             width=strip.num_frames * strip.width_px,
             height=strip.height_px,
             decoding="async",
+            # Blown up this far, smoothing would only blur.
+            class_="coarse" if strip.height_px < 40 else None,
         ),
         element("span", strip.camera, class_="camera") if several else None,
         class_="film",

@@ -14,6 +14,8 @@ from loopwright.report.episodes.story import Strip
 STRIP_WIDTH_PX, FRAME_HEIGHT_PX = 720, 72
 """A strip is about this wide, whatever the shape of its frames, so every episode costs the same."""
 
+_MAX_FRAMES = 12
+
 # Full colour resolution: at 64 px half of it turns a red button into a smear.
 _PIXELS = "yuvj444p"
 _QUALITY = "6"
@@ -27,9 +29,9 @@ def frame_indices(time_s: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def frames_that_fit(height_px: int, width_px: int) -> int:
-    """Return how many frames of a shape stand side by side in a strip; at least 3."""
+    """Return how many frames of a shape stand side by side in a strip, 3 to 12."""
     shown_px = min(height_px, FRAME_HEIGHT_PX) * width_px / height_px
-    return max(3, int(STRIP_WIDTH_PX // shown_px))
+    return min(max(3, int(STRIP_WIDTH_PX // shown_px)), _MAX_FRAMES)
 
 
 def make_strip(camera: str, frames: np.ndarray) -> Strip:
