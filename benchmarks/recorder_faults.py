@@ -39,6 +39,10 @@ LONGEST_LIFE_S = 1.0
 """A recorder is killed this long after its first word at the latest."""
 
 
+_LENGTHS = {"begin": 2, "step": 2, "committed": 3}
+"""First word of what a recorder says, to the number of words."""
+
+
 class Speaker:
     """A subscriber that comes after the writer and says what is recorded by now."""
 
@@ -119,7 +123,8 @@ def strike(root: Path, campaign: Campaign, *, moment_s: float | None, point: str
     if recorder.returncode > 0:
         raise RuntimeError(f"the recorder failed by itself: {words[-3:]}")
     campaign.kills += recorder.returncode < 0
-    said = [word.split() for word in words if word.strip()]
+    # The last word may be cut in two.
+    said = [w for w in map(str.split, words) if w and len(w) == _LENGTHS.get(w[0])]
     committed = {w[1]: w[2] for w in said if w[0] == "committed"}
     begun = [w[1] for w in said if w[0] == "begin"]
     steps = 0
