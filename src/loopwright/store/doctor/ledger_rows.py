@@ -48,8 +48,8 @@ def examine_decisions(root: Path, objects: frozenset[str]) -> Iterator[Finding]:
             digest = row[column]
             # Digests only: a plug-in may name what it keeps elsewhere in its own way.
             if digest and len(digest) == 64 and digest not in objects:
-                message = f"it names the {column} {digest}, which is no object here"
-                yield _lacking(where, message, "ledger/lacks")
+                message = f"it is missing; decision {row['id']} names it as its {column}"
+                yield _lacking(_object(digest), message, "object/missing")
 
 
 def examine_receipts(root: Path, objects: frozenset[str]) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def examine_receipts(root: Path, objects: frozenset[str]) -> Iterator[Finding]:
         for name, digest in _outputs(row["receipt"]).items():
             if digest not in objects:
                 yield _lacking(
-                    f"objects/sha256/{digest[:2]}/{digest}",
+                    _object(digest),
                     f"it is missing; the finished stage {row['key'][:12]} made it as {name!r}; "
                     "running the recipe again makes it anew",
                     "object/missing",
@@ -71,6 +71,10 @@ def _outputs(receipt: str) -> dict[str, str]:
         return {str(name): str(digest) for name, digest in outputs.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}  # its row sum tells
+
+
+def _object(digest: str) -> str:
+    return f"objects/sha256/{digest[:2]}/{digest}"
 
 
 def _lacking(where: str, message: str, check: str) -> Finding:

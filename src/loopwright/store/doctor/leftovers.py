@@ -57,6 +57,8 @@ def _recording(root: Path, folder: Path) -> Iterator[Finding]:
     for camera in header.interface.cameras:
         film = folder / film_name(camera.name)
         frames = count_whole_frames(film) if film.is_file() else 0
+        if frames > num_rows + 1:  # images are written first, but never two ahead
+            yield _finding(root, rows, f"{num_rows} whole rows for {frames} frames of {film.name}")
         if frames + 1 < num_rows:  # the last one is kept back until the next one comes
             yield _finding(
                 root, film, f"{frames} whole frames for {num_rows} rows; the rest is lost"
