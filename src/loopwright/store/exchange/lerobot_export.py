@@ -186,7 +186,7 @@ class _Writer(AbstractContextManager["_Writer"]):
     def add(self, episode: Episode, episode_id: str) -> None:
         """Write the rows of the next episode and what ``meta`` says about it."""
         self._number += 1
-        if self._data.size_bytes >= layout.DATA_FILE_MB << 20:
+        if self._data.size_bytes > layout.DATA_FILE_MB << 20:
             self._data_number += 1
             self._data.begin(layout.data_path(self._data_number))
         columns = self._columns(episode, episode_id)

@@ -23,7 +23,7 @@ from loopwright.store.exchange import lerobot_layout as layout
 
 MAX_JSON_BYTES = 256 << 20
 MAX_COUNT = 100_000_000
-MAX_VALUES = 400_000_000
+MAX_VALUES = 200_000_000
 MAX_TABLE_BYTES = 4 << 30
 MAX_RATE_HZ = 10_000
 MAX_FEATURES = 1_000
