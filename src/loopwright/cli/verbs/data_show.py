@@ -140,7 +140,8 @@ def _show_episode(
         print(json.dumps(facts))
         return 0
     # Without colours half blocks would all look the same.
-    frames = _frames(workspace, story, console.width) if console.color_system else []
+    colourful = console.color_system is not None and not console.no_color
+    frames = _frames(workspace, story, console.width) if colourful else []
     console.print(episode_view(story, frames, columns=console.width))
     return 0
 
