@@ -1,6 +1,7 @@
 """Run by the Python of ``.lerobot-venv``: read a dataset with LeRobot and say what it saw.
 
-Usage: ``python lerobot_judge.py DATASET ANSWER.npz``. Loopwright is not importable here. LeRobot's
+Usage: ``python lerobot_judge.py DATASET ANSWER.npz``; with ``--write`` LeRobot's own writer makes
+the dataset first. Loopwright is not importable here. LeRobot's
 loader and its check of timestamps run unchanged; two things stand in for packages whose builds
 need CUDA: names for torchvision's compiled operators, which loading never calls, and a
 ``torchvision.io.VideoReader`` over PyAV, which torchvision no longer has. Where torchvision and
@@ -96,6 +97,42 @@ def judge(root: Path, backend: str) -> dict[str, np.ndarray]:
     return answer
 
 
+def write(root: Path) -> None:
+    """Let LeRobot write a dataset of three episodes, several to a file."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    height_px, width_px = 48, 64
+    camera = "observation.images.top"
+    features = {
+        camera: {
+            "dtype": "video",
+            "shape": (height_px, width_px, 3),
+            "names": ["height", "width", "channels"],
+        },
+        "observation.state": {"dtype": "float32", "shape": (2,), "names": ["pan", "tilt"]},
+        "action": {"dtype": "float32", "shape": (2,), "names": ["pan", "tilt"]},
+        "next.success": {"dtype": "bool", "shape": (1,), "names": None},
+    }
+    dataset = LeRobotDataset.create(
+        "local/written", fps=15, features=features, root=root, vcodec="h264"
+    )
+    rng = np.random.default_rng(0)
+    for episode, length in enumerate((11, 8, 14)):
+        for t in range(length):
+            image = np.full((height_px, width_px, 3), 40 + 50 * episode, np.uint8)
+            image[10:30, 3 * t : 3 * t + 12] = (210, 190, 60)
+            frame = {
+                camera: image,
+                "observation.state": rng.normal(size=2).astype(np.float32),
+                "action": rng.normal(size=2).astype(np.float32),
+                "next.success": np.array([episode != 1 and t == length - 1]),
+                "task": ("wave", "nod")[episode % 2],
+            }
+            dataset.add_frame(frame)
+        dataset.save_episode()
+    dataset.finalize()
+
+
 def computed_stats(dataset: Any, answer: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Return the statistics that LeRobot computes of what it has read, merged over episodes."""
     from lerobot.datasets.compute_stats import (
@@ -153,6 +190,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("answer", type=Path)
     parser.add_argument("--as-installed", action="store_true")
+    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if not arguments.as_installed:
@@ -161,6 +199,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as cache:
         datasets.config.HF_DATASETS_CACHE = cache
+        if arguments.write:
+            write(arguments.dataset)
         backend = "torchcodec" if arguments.as_installed else "pyav"
         np.savez(arguments.answer, **judge(arguments.dataset, backend))
 

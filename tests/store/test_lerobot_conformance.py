@@ -19,6 +19,7 @@ from loopwright.core.episode import Episode, Verdict
 from loopwright.core.interface import CameraSpec, Interface
 from loopwright.store.episodes import read_episode, write_episode
 from loopwright.store.exchange.lerobot_export import export_lerobot
+from loopwright.store.exchange.lerobot_import import import_lerobot
 from loopwright.store.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
@@ -132,9 +133,28 @@ def commit(workspace: Workspace, episodes: Sequence[Episode]) -> list[str]:
     return ids
 
 
-def ask_lerobot(folder: Path, answer: Path) -> tuple[dict[str, np.ndarray], dict]:
+def test_we_see_what_lerobot_wrote(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "written"
+    answer, said = ask_lerobot(folder, tmp_path / "answer.npz", "--write")
+    done = import_lerobot(folder, workspace)
+    assert (done.damaged, done.steps) == ((), len(answer["index"]))
+    episodes = [read_episode(workspace, i) for i in done.episodes]
+    assert [e.num_steps for e in episodes] == said["lengths"]
+    wanted = [e.header.instruction for e in episodes for _ in range(e.num_steps)]
+    assert said["tasks"] == wanted
+    for key, part in (("observation.state", "proprio"), ("action", "applied")):
+        ours = np.concatenate([getattr(e, part) for e in episodes])
+        np.testing.assert_array_equal(ours, answer[key])
+    frames = np.concatenate([e.images["top"] for e in episodes])
+    for row, (a, b) in enumerate(zip(frames, answer["observation.images.top"], strict=True)):
+        assert psnr_db(a, b) >= 38, f"row {row}: encoded again, but nothing is out of place"
+    verdicts = [workspace.ledger.standing_verdict(i) for i in done.episodes]
+    assert [v.outcome for v in verdicts if v] == ["success", "failure", "success"]
+
+
+def ask_lerobot(folder: Path, answer: Path, *options: str) -> tuple[dict[str, np.ndarray], dict]:
     done = subprocess.run(
-        [PYTHON, JUDGE, folder, answer],
+        [PYTHON, JUDGE, folder, answer, *options],
         env={
             "PATH": os.environ["PATH"],
             "HF_HUB_OFFLINE": "1",
