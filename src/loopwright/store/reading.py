@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from loopwright.core.digest import digest_bytes
 from loopwright.core.episode import Episode, EpisodeHeader
 from loopwright.core.errors import DamagedData
+from loopwright.core.interface import CameraSpec
 from loopwright.store.episode_files import (
     TABLE,
     DamagedEpisode,
@@ -60,18 +62,14 @@ class EpisodeReader:
         """
         description = self._description(episode_id)
         header = description.header
-        try:
+        with _of_episode(episode_id):
             columns = read_table(
                 self._bytes(description, TABLE), header, str(self._path(episode_id, TABLE))
             )
             images = {
-                camera.name: self._all_frames(description, camera.name)
+                camera.name: self._all_frames(description, camera)
                 for camera in header.interface.cameras
             }
-        except DamagedEpisode:
-            raise
-        except DamagedData as error:
-            raise DamagedEpisode(episode_id, str(error)) from error
         if len(columns["time_s"]) != description.num_steps:
             raise DamagedEpisode(
                 episode_id,
@@ -92,11 +90,13 @@ class EpisodeReader:
         if film is None:
             name = film_name(camera)
             data = self._bytes(self._description(episode_id), name)
-            film = Film(io.BytesIO(data), str(self._path(episode_id, name)))
+            with _of_episode(episode_id):
+                film = Film(io.BytesIO(data), str(self._path(episode_id, name)))
         self._films[key] = film
         if len(self._films) > self._open_films:
             self._films.popitem(last=False)[1].close()
-        return film.frames(indices)
+        with _of_episode(episode_id):
+            return film.frames(indices)
 
     def close(self) -> None:
         """Release the decoders; idempotent."""
@@ -130,18 +130,25 @@ class EpisodeReader:
             )
         return data
 
-    def _all_frames(self, description: Description, camera: str) -> np.ndarray:
-        name = film_name(camera)
-        frames = read_film(self._bytes(description, name), str(self._path(description.id, name)))
-        if len(frames) != description.num_steps:
-            raise DamagedData(
-                f"{self._path(description.id, name)} has {len(frames)} frames, "
-                f"expected {description.num_steps}"
-            )
-        return frames
+    def _all_frames(self, description: Description, camera: CameraSpec) -> np.ndarray:
+        name = film_name(camera.name)
+        expected = (description.num_steps, camera.height_px, camera.width_px)
+        path = self._path(description.id, name)
+        return read_film(self._bytes(description, name), str(path), expected)
 
     def _path(self, episode_id: str, name: str) -> Path:
         return self._workspace.episodes_folder / episode_id / name
+
+
+@contextmanager
+def _of_episode(episode_id: str) -> Iterator[None]:
+    """Say of damage inside the block which episode has it."""
+    try:
+        yield
+    except DamagedEpisode:
+        raise
+    except DamagedData as error:
+        raise DamagedEpisode(episode_id, str(error)) from error
 
 
 def checked_description(folder: Path, digest: str | None) -> Description:

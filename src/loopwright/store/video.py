@@ -124,6 +124,7 @@ class Film:
         except (av.error.FFmpegError, IndexError) as error:
             raise DamagedData(f"{name} is no readable film: {error}") from error
         self._stream.thread_count = 1
+        self._size_px = (self._stream.codec_context.height, self._stream.codec_context.width)
         # One converter for all frames: PyAV alone makes one per frame, at four times the cost.
         self._converter = VideoReformatter()
         rate, time_base = self._stream.average_rate or 1, self._stream.time_base or 1
@@ -137,16 +138,29 @@ class Film:
         """Release the decoder; idempotent."""
         self._container.close()
 
-    def all_frames(self) -> np.ndarray:
+    def all_frames(self, expected: tuple[int, int, int] | None = None) -> np.ndarray:
         """Return every frame, uint8 ``(N, H, W, 3)``.
 
+        Args:
+            expected: N, H and W that the film must have; nothing beyond is decoded.
+
         Raises:
-            DamagedData: A frame cannot be decoded.
+            DamagedData: A frame cannot be decoded, or the film is another one than expected.
         """
+        if expected is not None and self._size_px != expected[1:]:
+            raise DamagedData(
+                f"{self._name} has images of {self._size_px} px, expected {expected[1:]}"
+            )
         self._rewind(0)
-        images = [self._image(frame) for frame in self._decoded()]
+        images = []
+        for frame in self._decoded():
+            images.append(self._image(frame))
+            if expected is not None and len(images) > expected[0]:
+                raise DamagedData(f"{self._name} has more than {expected[0]} frames")
         if not images:
             raise DamagedData(f"{self._name} holds no frame")
+        if expected is not None and len(images) != expected[0]:
+            raise DamagedData(f"{self._name} has {len(images)} frames, expected {expected[0]}")
         return np.stack(images)
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
@@ -183,6 +197,10 @@ class Film:
         self._frames = self._container.decode(self._stream)
 
     def _image(self, frame: av.VideoFrame) -> np.ndarray:
+        if (frame.height, frame.width) != self._size_px:
+            raise DamagedData(
+                f"{self._name} changes from {self._size_px} to {frame.height}x{frame.width} px"
+            )
         return self._converter.reformat(frame, format="rgb24", **_ONE_THREAD).to_ndarray()
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
@@ -202,19 +220,22 @@ class Film:
         return round((frame.pts or 0) / self._ticks)
 
 
-def read_film(data: bytes, name: str) -> np.ndarray:
+def read_film(
+    data: bytes, name: str, expected: tuple[int, int, int] | None = None
+) -> np.ndarray:
     """Return every frame of a film, uint8 ``(N, H, W, 3)``.
 
     Args:
         data: The bytes of the file.
         name: What to call it in errors.
+        expected: N, H and W that it must have; nothing beyond is decoded.
 
     Raises:
-        DamagedData: It cannot be decoded.
+        DamagedData: It cannot be decoded, or is another one than expected.
     """
     film = Film(io.BytesIO(data), name)
     try:
-        return film.all_frames()
+        return film.all_frames(expected)
     finally:
         film.close()
 
