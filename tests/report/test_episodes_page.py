@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from browser import NEEDS_BROWSER, visit
-from recorded_points import everything, judged_by, record_points
 
 from loopwright.core.episode import Annotation
 from loopwright.report.episodes.gather import gather_snapshot
@@ -17,6 +16,7 @@ from loopwright.report.episodes.page import render_page, write_page
 from loopwright.report.episodes.story import SnapshotStory
 from loopwright.store.snapshots import Snapshot
 from loopwright.store.workspace import Workspace
+from recorded_points import everything, judged_by, record_points
 
 ATTACK = (
     '"></title></style></script><script>window.injected=true</script>'
@@ -125,10 +125,13 @@ def test_what_is_cut_is_said(points: Workspace) -> None:
 
 
 def test_a_page_never_grows_too_heavy(points: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loopwright.report.episodes.gather.PICTURE_BYTES", 2500)
+    frame = len(render_page(gather_snapshot(points, Snapshot(episodes=()), limit=1)))
+    monkeypatch.setattr("loopwright.report.episodes.gather.PAGE_BYTES", 50_000)
     story = story_of(points)
-    assert 1 <= len(story.episodes) < 9
+    assert 1 < len(story.episodes) < 9
     assert "would make the page too heavy" in str(story.cut)
+    # Totals and the map come on top; with few episodes they count.
+    assert len(render_page(story)) - frame < 50_000 + 5_000
 
 
 def test_damaged_and_forgotten_episodes_are_named(points: Workspace) -> None:

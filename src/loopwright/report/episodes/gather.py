@@ -22,8 +22,9 @@ from loopwright.store.workspace import Workspace
 
 MAX_CAMERAS = 3
 """Cameras of which a strip is made; more hide what they are to show."""
-PICTURE_BYTES = 10_000_000
-"""Strips on one page weigh less than this; as text in the page they weigh a third more."""
+PAGE_BYTES = 14_000_000
+"""The episodes of one page weigh about this at most: browsers and mailboxes take it."""
+_CARD_BYTES, _CURVE_BYTES = 4_000, 750
 
 Watched = Callable[[list[EpisodeRow]], Iterable[EpisodeRow]]
 """Hands rows on one by one, perhaps behind a progress bar."""
@@ -62,8 +63,8 @@ def gather_snapshot(
             annotations=tuple(annotations.get(row.id, ())),
             **_footage_or_damage(workspace, row.id, pictures=pictures),
         )
-        weight += _picture_bytes(story)
-        if weight > PICTURE_BYTES and stories:
+        weight += page_bytes(story) if pictures else 0
+        if weight > PAGE_BYTES and stories:
             break
         stories.append(story)
     return SnapshotStory(
@@ -181,5 +182,11 @@ def _by_unit(
     return panels
 
 
-def _picture_bytes(story: EpisodeStory) -> int:
-    return sum(len(strip.jpeg) for strip in story.footage.strips) if story.footage else 0
+def page_bytes(story: EpisodeStory) -> int:
+    """Return about how much an episode adds to a page, a little more rather than less."""
+    if story.footage is None:
+        return _CARD_BYTES
+    pictures = sum(len(strip.jpeg) for strip in story.footage.strips)
+    curves = sum(len(p.names) * (1 if p.requested is None else 2) for p in story.footage.panels)
+    # In a page, three bytes of a picture are written as four letters.
+    return pictures * 4 // 3 + curves * _CURVE_BYTES + _CARD_BYTES
