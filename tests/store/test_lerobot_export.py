@@ -135,6 +135,17 @@ def test_videos_strangers_and_doubles_are_refused(workspace: Workspace, tmp_path
     assert list(tmp_path.glob("*view*")) == []
 
 
+def test_numbers_that_would_poison_the_statistics_are_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    made = make_episode(num_steps=5)
+    assert made.applied is not None
+    made.applied[3, 1] = np.nan
+    identity = write_episode(workspace, made).id
+    with pytest.raises(DamagedData, match=f"{identity}: applied is not finite in row 3"):
+        export_lerobot(workspace, [identity], tmp_path / "view")
+
+
 def test_a_taken_name_and_the_workspace_itself_are_refused(
     workspace: Workspace, tmp_path: Path
 ) -> None:
