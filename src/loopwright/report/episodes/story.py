@@ -140,9 +140,10 @@ def scales(episodes: Sequence[EpisodeStory]) -> dict[tuple, tuple[float, float]]
     found: dict[tuple, tuple[float, float]] = {}
     for panel in (p for e in episodes if e.footage for p in e.footage.panels):
         for values in (panel.values, panel.requested):
-            if values is None or not np.isfinite(values).any():
+            finite = values[np.isfinite(values)] if values is not None else np.empty(0)
+            if not finite.size:
                 continue
-            low, high = float(np.nanmin(values)), float(np.nanmax(values))
+            low, high = float(finite.min()), float(finite.max())
             before = found.get(panel.scale_key, (low, high))
             found[panel.scale_key] = (min(before[0], low), max(before[1], high))
     return found
