@@ -107,6 +107,8 @@ class Benchmark:
         self.quick = os.environ.get("QUICK", "") not in ("", "0")
         self.measurements: list[Measurement] = []
         self.notes: list[str] = []
+        self.details: list[dict[str, Any]] = []
+        """What the measurements were made of, for whoever draws them; plain data."""
         self._stderr = Console(stderr=True)
         self._started = datetime.now(UTC)
         self._began_cpu_s, self._began_wall_s = cpu_seconds(), time.monotonic()
@@ -160,6 +162,7 @@ class Benchmark:
             "quick": self.quick,
             "measurements": [asdict(m) for m in self.measurements],
             "notes": self.notes,
+            "details": self.details,
             "seeds": list(self.seeds),
             "started_utc": self._started.isoformat(timespec="seconds"),
             "cpu_s": round(self.cpu_s, 2),

@@ -263,7 +263,7 @@ def main() -> None:
             loop.run()
             standings += loop.standings()
         facts: list[dict[str, Any]] = [asdict(s) for s in standings]
-        write_atomically(options.work / "standings.json", json.dumps(facts, indent=1).encode())
+        bench.details = facts
         report(bench, standings)
         bench.note(
             "sealed starts that neither training nor gate used; the intervals of the means pool "
