@@ -59,6 +59,10 @@ bench: $(INSTALLED) system ## Run one benchmark: make bench NAME=gate [QUICK=1]
 readme: $(INSTALLED) ## Fill the numbers of README.md from benchmarks/results
 	$(BIN)/python tools/fill_readme.py
 
+.PHONY: results
+results: $(INSTALLED) ## Write docs/results (tables and plots) from benchmarks/results
+	$(BIN)/python tools/show_results.py
+
 .PHONY: reference
 reference: $(INSTALLED) ## Write docs/reference from the code
 	$(BIN)/python tools/make_reference.py
