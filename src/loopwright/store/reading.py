@@ -165,9 +165,11 @@ def checked_description(folder: Path, digest: str | None) -> Description:
     if not folder.is_dir():
         raise DamagedEpisode(episode_id, f"{folder} is missing; record it again")
     description = read_description(folder)
+    if digest is not None and digest == description.digest:
+        return description
     if description.id != episode_id:
         raise DamagedEpisode(episode_id, f"{folder} holds the episode {description.id}")
-    if digest is not None and digest != description.digest:
+    if digest is not None:
         raise DamagedEpisode(
             episode_id,
             f"{folder} has the digest {description.digest[:12]}, the ledger says {digest[:12]}",

@@ -27,8 +27,12 @@ from av.video.reformatter import VideoReformatter
 
 from loopwright.core.errors import DamagedData, InvalidConfig
 
-KEYFRAME_INTERVAL = 10
-"""Frames from one to the next that can be decoded alone."""
+KEYFRAME_INTERVAL = 5
+"""Frames from one to the next that can be decoded alone.
+
+Against 10, a random frame of 240x320 takes 1.1 ms instead of 1.7 of CPU at 0.1 dB less. With the
+noise of a sensor films are 16 % smaller (6.8 KiB an image), without they are 21 % larger (3.5 KiB).
+"""
 
 _CODEC = "libx264"
 _PIXELS = "yuv444p"
@@ -47,6 +51,10 @@ _CONTAINER_OPTIONS = {
     "movflags": "frag_every_frame+empty_moov+default_base_moof+hybrid_fragmented",
     "flush_packets": "1",
 }
+
+
+BROKEN = (av.error.FFmpegError, IndexError, ValueError, OverflowError, MemoryError)
+"""What PyAV raises about bytes that are no film, or no longer one."""
 
 
 class FilmWriter:
@@ -121,10 +129,10 @@ class Film:
         try:
             self._container = av.open(source, "r", format="mp4")
             self._stream = self._container.streams.video[0]
-        except (av.error.FFmpegError, IndexError) as error:
+            self._size_px = size_px(self._stream)
+        except BROKEN as error:
             raise DamagedData(f"{name} is no readable film: {error}") from error
         self._stream.thread_count = 1
-        self._size_px = (self._stream.codec_context.height, self._stream.codec_context.width)
         # One converter for all frames: PyAV alone makes one per frame, at four times the cost.
         self._converter = VideoReformatter()
         rate, time_base = self._stream.average_rate or 1, self._stream.time_base or 1
@@ -192,7 +200,7 @@ class Film:
         """Go back to the last frame before ``index`` that can be decoded alone."""
         try:
             self._container.seek(self._pts(index), stream=self._stream, backward=True)
-        except av.error.FFmpegError as error:
+        except BROKEN as error:
             raise DamagedData(f"{self._name} cannot be searched: {error}") from error
         self._frames = self._container.decode(self._stream)
 
@@ -220,9 +228,19 @@ class Film:
         return round((frame.pts or 0) / self._ticks)
 
 
-def read_film(
-    data: bytes, name: str, expected: tuple[int, int, int] | None = None
-) -> np.ndarray:
+def size_px(stream: av.VideoStream) -> tuple[int, int]:
+    """Return height and width of a film's images, before one of them is decoded.
+
+    Raises:
+        DamagedData: Nobody knows how to decode it.
+    """
+    context: av.VideoCodecContext | None = stream.codec_context
+    if context is None:  # PyAV's types do not say so
+        raise DamagedData("its images are in no known format")
+    return context.height, context.width
+
+
+def read_film(data: bytes, name: str, expected: tuple[int, int, int] | None = None) -> np.ndarray:
     """Return every frame of a film, uint8 ``(N, H, W, 3)``.
 
     Args:
@@ -249,7 +267,7 @@ def count_whole_frames(path: Path) -> int:
                 if packet.is_corrupt:
                     break
                 count += len(packet.decode())
-    except (av.error.FFmpegError, IndexError):
+    except BROKEN:
         pass  # what follows the break is not ours to read
     return count
 
@@ -259,7 +277,17 @@ def cut_film(source: Path, target: Path, num_frames: int) -> None:
 
     Raises:
         OSError: The operating system refused.
+        DamagedData: The frames can be decoded, but the film cannot be copied.
     """
+    try:
+        _copy_packets(source, target, num_frames)
+    except BROKEN as error:
+        if isinstance(error, OSError):
+            raise
+        raise DamagedData(f"{source} cannot be cut to {num_frames} frames: {error}") from error
+
+
+def _copy_packets(source: Path, target: Path, num_packets: int) -> None:
     with (
         target.open("wb") as file,
         _fragments(source) as fragments,
@@ -268,7 +296,7 @@ def cut_film(source: Path, target: Path, num_frames: int) -> None:
         copy = av.open(file, "w", format="mp4", container_options=_CONTAINER_OPTIONS)
         stream = copy.add_stream_from_template(film.streams.video[0])
         for number, packet in enumerate(film.demux(video=0)):
-            if number == num_frames:
+            if number == num_packets:
                 break
             packet.stream = stream
             copy.mux(packet)

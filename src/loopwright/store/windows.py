@@ -21,16 +21,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from loopwright.core.episode import EpisodeHeader
 from loopwright.core.errors import ContractError, DamagedData, InvalidConfig, UnknownName
-from loopwright.core.interface import CameraSpec
+from loopwright.core.interface import CameraSpec, Interface
 from loopwright.store.checked_file import CheckedFile, Proof
 from loopwright.store.episode_files import (
     TABLE,
@@ -47,6 +46,9 @@ from loopwright.store.workspace import Workspace
 
 COLUMNS = ("time_s", "proprio", "requested", "applied", "evidence")
 """What there is to ask for; a ``video`` has the time only."""
+
+_MOST_CHECKED = 20_000
+"""Episodes whose description and checksums are remembered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,11 +123,13 @@ class WindowReader:
 
     def _forget(self) -> None:
         self._opened: OrderedDict[int, _OpenEpisode] = OrderedDict()
-        self._proofs: dict[tuple[int, str], Proof] = {}
+        self._checked: OrderedDict[int, _CheckedEpisode] = OrderedDict()
+        self._interfaces: dict[Interface, Interface] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_opened", "_proofs")}
+        left = ("_opened", "_checked", "_interfaces")
+        return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin with no file open."""
@@ -252,25 +256,39 @@ class WindowReader:
     def _open(self, place: int) -> _OpenEpisode:
         episode = self._opened.pop(place, None)
         if episode is None:
-            episode = self._opening(place)
+            checked = self._check(place)
+            wanted = self._cameras if len(self._frame_offsets) else ()
+            episode = _OpenEpisode(checked, _cameras(checked.description, wanted))
         self._opened[place] = episode
         if len(self._opened) > self._open_episodes:
             self._opened.popitem(last=False)[1].close()
         return episode
 
-    def _opening(self, place: int) -> _OpenEpisode:
-        identity = self._ids[place]
-        if not is_episode_id(identity):
-            raise DamagedEpisode(identity, "that is no name of an episode; nothing is read")
-        description = checked_description(self._folder / identity, self._digests[place])
-        num_steps = int(self._begins[place + 1] - self._begins[place])
-        if description.num_steps != num_steps:
-            raise DamagedEpisode(
-                identity, f"it has {description.num_steps} steps, the ledger says {num_steps}"
-            )
-        wanted = self._cameras if len(self._frame_offsets) else ()
-        cameras = _cameras(description.header, identity, wanted)
-        return _OpenEpisode(self._folder / identity, description, cameras, place, self._proofs)
+    def _check(self, place: int) -> _CheckedEpisode:
+        """Read an episode's description, or remember it from an earlier opening."""
+        checked = self._checked.pop(place, None)
+        if checked is None:
+            identity = self._ids[place]
+            if not is_episode_id(identity):
+                raise DamagedEpisode(identity, "that is no name of an episode; nothing is read")
+            folder = self._folder / identity
+            description = checked_description(folder, self._digests[place])
+            num_steps = int(self._begins[place + 1] - self._begins[place])
+            if description.num_steps != num_steps:
+                raise DamagedEpisode(
+                    identity, f"it has {description.num_steps} steps, the ledger says {num_steps}"
+                )
+            checked = _CheckedEpisode(folder=folder, description=self._shared(description))
+        self._checked[place] = checked
+        if len(self._checked) > _MOST_CHECKED:
+            self._checked.popitem(last=False)
+        return checked
+
+    def _shared(self, description: Description) -> Description:
+        """Let equal interfaces be one: they are most of a description, and mostly equal."""
+        header = description.header
+        interface = self._interfaces.setdefault(header.interface, header.interface)
+        return replace(description, header=replace(header, interface=interface))
 
     def _damaged(self, place: int, error: DamagedData) -> DamagedEpisode:
         """Name the episode, and let go of what was opened of it."""
@@ -278,22 +296,31 @@ class WindowReader:
         return DamagedEpisode(self._ids[place], str(error))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _CheckedEpisode:
+    """What is known of an episode that was opened once; a few KiB."""
+
+    folder: Path
+    description: Description
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    """Of the files that were opened, by name."""
+
+    def open(self, name: str) -> CheckedFile:
+        """Open a file, all of which is read the first time and after a change."""
+        digest = self.description.files[name]
+        file = CheckedFile(self.folder / name, digest, self.proofs.get(name))
+        self.proofs[name] = file.proof
+        return file
+
+
 class _OpenEpisode:
     """An episode whose files are opened when they are first asked for, and stay open."""
 
-    def __init__(
-        self,
-        folder: Path,
-        description: Description,
-        cameras: Mapping[str, CameraSpec],
-        place: int,
-        proofs: dict[tuple[int, str], Proof],
-    ) -> None:
-        self.num_steps = description.num_steps
-        self.rate_hz = description.header.interface.rate_hz
+    def __init__(self, checked: _CheckedEpisode, cameras: Mapping[str, CameraSpec]) -> None:
+        self.num_steps = checked.description.num_steps
+        self.rate_hz = checked.description.header.interface.rate_hz
         self.cameras = cameras
-        self._folder, self._description = folder, description
-        self._place, self._proofs = place, proofs
+        self._checked, self._folder = checked, checked.folder
         self._films: dict[str, Film] = {}
         self._files: dict[str, CheckedFile] = {}
         self._columns: Mapping[str, np.ndarray] | None = None
@@ -304,8 +331,8 @@ class _OpenEpisode:
         """Every column, ``(T, ...)``."""
         if self._columns is None:
             name = str(self._folder / TABLE)
-            with self._checked(TABLE) as file:
-                columns = read_table(file.read(), self._description.header, name)
+            with self._checked.open(TABLE) as file:
+                columns = read_table(file.read(), self._checked.description.header, name)
             if len(columns["time_s"]) != self.num_steps:
                 raise DamagedData(
                     f"{name} has {len(columns['time_s'])} rows, expected {self.num_steps}"
@@ -344,16 +371,9 @@ class _OpenEpisode:
     def _film(self, camera: str) -> Film:
         if camera not in self._films:
             name = film_name(camera)
-            file = self._files[camera] = self._checked(name)
+            file = self._files[camera] = self._checked.open(name)
             self._films[camera] = Film(file, str(self._folder / name))
         return self._films[camera]
-
-    def _checked(self, name: str) -> CheckedFile:
-        key = (self._place, name)
-        digest = self._description.files[name]
-        file = CheckedFile(self._folder / name, digest, self._proofs.get(key))
-        self._proofs[key] = file.proof
-        return file
 
     def close(self) -> None:
         for film in self._films.values():
@@ -397,14 +417,12 @@ def _refuse_columns_of_videos(rows: Sequence[EpisodeRow], columns: Sequence[str]
         )
 
 
-def _cameras(
-    header: EpisodeHeader, episode: str, wanted: Sequence[str] | None
-) -> dict[str, CameraSpec]:
-    there = {camera.name: camera for camera in header.interface.cameras}
+def _cameras(description: Description, wanted: Sequence[str] | None) -> dict[str, CameraSpec]:
+    there = {camera.name: camera for camera in description.header.interface.cameras}
     for name in wanted or ():
         if name not in there:
             raise InvalidConfig(
-                f"episode {episode} has the cameras {sorted(there)}, "
+                f"episode {description.id} has the cameras {sorted(there)}, "
                 f"windows are to look through {name!r}"
             )
     return there if wanted is None else {name: there[name] for name in wanted}
