@@ -221,12 +221,14 @@ class Objects:
     def _manifest(self, digest: str) -> Mapping[str, str]:
         try:
             manifest = self.read_json(digest)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"object {digest} is no folder: {error}") from error
         files = manifest.get("folder") if isinstance(manifest, dict) else None
         if not isinstance(files, dict):
             raise UsageError(f"object {digest} is no folder; expected {{'folder': ...}}")
-        for name in files:
+        for name, file_digest in files.items():
+            if not isinstance(file_digest, str):
+                raise UsageError(f"folder object {digest} gives {name!r} the digest {file_digest}")
             parts = PurePosixPath(name).parts
             if not parts or PurePosixPath(name).is_absolute() or ".." in parts:
                 raise UsageError(f"folder object {digest} names {name!r}, which lies outside it")

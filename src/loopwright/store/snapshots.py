@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loopwright.core.digest import canonical_json, digest_json
+from loopwright.core.digest import canonical_json, digest_file, digest_json
 from loopwright.core.errors import InvalidConfig
 from loopwright.store.durable import write_text_file
 from loopwright.store.objects import DamagedObject
@@ -26,7 +26,9 @@ class Snapshot:
     """Seed of the split into training and validation."""
 
     def __post_init__(self) -> None:
-        """Refuse an episode that is named twice."""
+        """Refuse what is no id, and an episode that is named twice."""
+        if strange := [e for e in self.episodes if not isinstance(e, str)]:
+            raise InvalidConfig(f"a snapshot names episodes by their ids, not by {strange[0]!r}")
         if len(set(self.episodes)) != len(self.episodes):
             twice = sorted({e for e in self.episodes if self.episodes.count(e) > 1})
             raise InvalidConfig(f"a snapshot names each episode once, but {twice} come again")
@@ -74,10 +76,11 @@ def load_snapshot(workspace: Workspace, digest: str) -> Snapshot:
         data = workspace.objects.read_json(digest)
     except DamagedObject:
         path = _path(workspace, digest)
-        if not path.exists() or workspace.objects.put_file(path) != digest:
+        if not path.is_file() or digest_file(path) != digest:
             raise
+        workspace.objects.put_file(path)
         data = workspace.objects.read_json(digest)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"object {digest} is no snapshot: {error}") from error
     try:
         return Snapshot.from_json(data)

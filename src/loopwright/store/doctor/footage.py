@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import av.error
 import numpy as np
 
 from loopwright.core.errors import DamagedData
 from loopwright.core.interface import CameraSpec
 from loopwright.store.doctor import Finding, Severity
 from loopwright.store.episode_files import Description, film_name
+from loopwright.store.video import BROKEN, size_px
 
 _EVEN_LEVELS = 6
 """An image whose brightest and darkest value differ by less shows one colour (of 256 levels)."""
@@ -114,13 +114,13 @@ def _watch(film: Footage) -> _Seen:
         with film.path.open("rb") as source, av.open(source, "r", format="mp4") as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
-            _check_size(camera, stream.codec_context.width, stream.codec_context.height)
+            _check_size(camera, *size_px(stream))
             for frame in container.decode(stream):
-                _check_size(camera, frame.width, frame.height)
+                _check_size(camera, frame.height, frame.width)
                 seen.look(frame.to_ndarray(format="rgb24"))
                 if seen.frames > film.description.num_steps:
                     break
-    except (av.error.FFmpegError, IndexError, OSError, ValueError, MemoryError) as error:
+    except (*BROKEN, OSError) as error:
         raise DamagedData(f"it cannot be decoded after frame {seen.frames}: {error}") from error
     return seen
 
@@ -129,11 +129,11 @@ def _count_packets(film: Footage) -> int:
     try:
         with film.path.open("rb") as source, av.open(source, "r", format="mp4") as container:
             return sum(1 for packet in container.demux(video=0) if packet.size)
-    except (av.error.FFmpegError, IndexError, OSError, ValueError, MemoryError) as error:
+    except (*BROKEN, OSError) as error:
         raise DamagedData(f"it cannot be read: {error}") from error
 
 
-def _check_size(camera: CameraSpec, width_px: int, height_px: int) -> None:
+def _check_size(camera: CameraSpec, height_px: int, width_px: int) -> None:
     if (height_px, width_px) != (camera.height_px, camera.width_px):
         raise DamagedData(
             f"its images have {height_px}x{width_px} px, "

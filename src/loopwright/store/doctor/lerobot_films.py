@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import av
-import av.error
 
 from loopwright.core.errors import DamagedData
 from loopwright.store.doctor import Finding
@@ -17,6 +16,7 @@ from loopwright.store.doctor.lerobot_meta import (
     fault,
     inside,
 )
+from loopwright.store.video import BROKEN, size_px
 
 _LARGEST_SIDE_PX = 16384
 _Parts = Sequence[tuple[PromisedEpisode, FilmPart]]
@@ -80,15 +80,14 @@ def _frames(promise: Promise, where: str, *, decode: bool, most: int) -> int:
         with path.open("rb") as source, av.open(source, "r", format="mp4") as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
-            context = stream.codec_context
-            if max(context.width, context.height) > _LARGEST_SIDE_PX:
-                raise DamagedData(f"its images have {context.height}x{context.width} px")
+            if max(size := size_px(stream)) > _LARGEST_SIDE_PX:
+                raise DamagedData(f"its images have {size[0]}x{size[1]} px")
             if not decode:
                 return sum(1 for packet in container.demux(stream) if packet.size)
             for _ in container.decode(stream):
                 count += 1
                 if count > most:
                     break
-    except (av.error.FFmpegError, IndexError, ValueError, MemoryError) as error:
+    except BROKEN as error:
         raise DamagedData(f"after frame {count}: {error}") from error
     return count

@@ -29,7 +29,8 @@ def examine_series(
             repair="move the episode to episodes/quarantine, with the reason",
         )
     for name, values in columns.items():
-        if bad := np.flatnonzero(~np.isfinite(values.reshape(rows, -1)).all(axis=1)).tolist():
+        sound = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
+        if bad := np.flatnonzero(~sound).tolist():
             yield _finding(
                 description,
                 "table/not-finite",
@@ -42,7 +43,9 @@ def examine_series(
 
 
 def _clock(description: Description, time_s: np.ndarray) -> Iterator[Finding]:
-    steps_s, period_s = np.diff(time_s), 1.0 / description.header.interface.rate_hz
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite was told already
+        steps_s = np.diff(time_s)
+    period_s = 1.0 / description.header.interface.rate_hz
     if back := np.flatnonzero(steps_s <= 0).tolist():
         yield _finding(
             description,
