@@ -82,7 +82,7 @@ def test_a_whole_report_shows_plays_and_fits(tmp_path: Path, width: int) -> None
     for video in seen["videos"]:
         assert video["ready"], video
         assert video["error"] is None
-        assert video["width"] == 256
+        assert video["width"] == 64
         assert "seed" in video["label"]
     assert any(video["time"] > 0 for video in seen["videos"])
     assert len(seen["images"]) == 16
