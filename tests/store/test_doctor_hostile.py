@@ -62,10 +62,8 @@ def open_and_read(root: Path, identity: str) -> None:
             lambda: reader.frames(identity, "front", [0, 3]),
             lambda: reader.header(identity),
         ):
-            try:
+            with contextlib.suppress(LoopwrightError):
                 act()
-            except LoopwrightError as error:
-                assert len(str(error)) < 2000
         reader.close()
 
 
@@ -129,9 +127,8 @@ def attack_descriptions() -> None:
         episode.mkdir(exist_ok=True)
         text = json.dumps(sealed(data) if reseals else data)
         (episode / "episode.json").write_text(text)
-        with Workspace.open(folder / "ws") as workspace:
-            with contextlib.suppress(LoopwrightError):
-                EpisodeReader(workspace).read(identity)
+        with Workspace.open(folder / "ws") as w, contextlib.suppress(LoopwrightError):
+            EpisodeReader(w).read(identity)
         for finding in examine(folder / "ws", deep=False):
             assert finding.message
 
