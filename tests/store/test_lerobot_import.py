@@ -222,18 +222,22 @@ def test_a_description_that_is_none_is_refused(
         import_lerobot(folder, workspace)
 
 
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("MAX_ROWS", "claims 100000 rows"), ("MAX_TABLE_BYTES", "unfolds to more than 99999 bytes")],
+)
 def test_a_file_that_unfolds_to_too_much_is_not_read(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limit: str, message: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = foreign.write_dataset(tmp_path / "d", "v2.1")
     rows = pa.table({"action": np.zeros(100_000, np.float32)})
     path = folder / "data/chunk-000/episode_000000.parquet"
     pq.write_table(rows, path)
-    monkeypatch.setattr(lerobot_source, "MAX_VALUES", 99_999)  # millions would cost seconds here
     assert path.stat().st_size < 2_000
+    monkeypatch.setattr(lerobot_source, limit, 99_999)  # the real ones would cost seconds here
     done = import_lerobot(folder, workspace)
     assert [d.episode for d in done.damaged] == [0]
-    assert "claims 100000 rows" in done.damaged[0].reason
+    assert message in done.damaged[0].reason
     check_only_whole(workspace, done, count=2)
 
 
@@ -251,15 +255,15 @@ def test_one_damaged_list_of_episodes_spares_the_others(
     check_only_whole(workspace, done, count=3)
 
 
-@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
-def test_every_file_cut_anywhere_gives_a_typed_error_or_a_damaged_episode(
-    version: str, workspace: Workspace, tmp_path: Path
+@pytest.mark.parametrize(("version", "images"), FORMS)
+def test_every_file_damaged_anywhere_gives_a_typed_error_or_a_damaged_episode(
+    version: str, images: str, workspace: Workspace, tmp_path: Path
 ) -> None:
-    folder = foreign.write_dataset(tmp_path / "d", version, lengths=(5, 4))
+    folder = foreign.write_dataset(tmp_path / "d", version, lengths=(3, 2), images=images)
     rng = np.random.default_rng(0)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         whole = path.read_bytes()
-        for harm in ("cut", "flip", "empty", "gone"):
+        for harm in ("cut", "flip", "noise", "noise", "noise", "empty", "gone"):
             damage(path, whole, harm, rng)
             for identity in imported_if_readable(folder, workspace, f"s/{path.name}-{harm}"):
                 read_episode(workspace, identity)
@@ -276,10 +280,21 @@ def imported_if_readable(folder: Path, workspace: Workspace, scenario: str) -> t
 
 
 def damage(path: Path, whole: bytes, harm: str, rng: np.random.Generator) -> None:
-    place = int(rng.integers(len(whole)))
-    flipped = bytes([whole[place] ^ (1 << int(rng.integers(8)))])
-    data = {"cut": whole[:place], "flip": whole[:place] + flipped + whole[place + 1 :]}
+    places = rng.integers(len(whole), size=1 if harm == "flip" else 5)
+    changed = bytearray(whole)
+    for place in places:
+        changed[place] ^= int(rng.integers(1, 256))
+    data = {"cut": whole[: places[0]], "flip": changed, "noise": changed}
     if harm == "gone":
         path.unlink()
     else:
         path.write_bytes(data.get(harm, b""))
+
+
+def test_a_data_file_without_its_images_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    folder = foreign.write_dataset(tmp_path / "d", "v2.1", images="image")
+    path = folder / "data/chunk-000/episode_000001.parquet"
+    pq.write_table(pq.read_table(path).drop_columns([foreign.CAMERA]), path)
+    done = import_lerobot(folder, workspace)
+    assert [(d.episode, "lacks the images" in d.reason) for d in done.damaged] == [(1, True)]
+    check_only_whole(workspace, done, count=2)

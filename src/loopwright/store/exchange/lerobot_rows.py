@@ -110,7 +110,8 @@ class RowReader:
     def _open(self, entry: Entry) -> int:
         if self._path != entry.data:
             keys = [f.key for f in (self._state, self._action, self._requested) if f]
-            self._table = read_columns(entry.data, [*keys, *self.evidence, *_INDICES, layout.TIME])
+            wanted = {*keys, *self.evidence, *_INDICES, layout.TIME}
+            self._table = read_columns(entry.data, wanted.__contains__)
             self._path = entry.data
             whole = slice(0, self._table.num_rows)
             self._owners = self._numbers("episode_index", 1, whole).reshape(-1)
@@ -218,11 +219,13 @@ def table_images(
             for batch in file.iter_batches(
                 _IMAGES_AT_A_TIME, row_groups=groups, columns=[key], use_threads=False
             ):
+                if key not in batch.schema.names:
+                    raise DamagedData(f"{path} lacks the images {key!r}, which info.json declares")
                 for value in batch.column(0).to_pylist():
                     if rows.start <= row < rows.stop:
                         yield _picture(path, key, row, value, size_px)
                     row += 1
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise DamagedData(f"{path} cannot be read: {error}") from error
 
 
@@ -257,6 +260,8 @@ def _decoded(
     try:
         with av.open(source if isinstance(source, io.BytesIO) else str(source), "r") as container:
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise DamagedData(f"{name} is of a codec that cannot be decoded here")
             stream.thread_count = 1
             _check_size(name, (stream.height, stream.width), size_px)
             if begin_s > 0.0 and stream.time_base:

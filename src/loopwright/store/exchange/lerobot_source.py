@@ -10,7 +10,7 @@ import json
 import math
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from loopwright.store.exchange import lerobot_layout as layout
 
 MAX_JSON_BYTES = 256 << 20
 MAX_COUNT = 100_000_000
-MAX_VALUES = 200_000_000
-MAX_TABLE_BYTES = 4 << 30
+MAX_ROWS = 100_000_000
+MAX_TABLE_BYTES = 2 << 30
 MAX_RATE_HZ = 10_000
 MAX_FEATURES = 1_000
 MAX_SIDE_PX = 8192
@@ -37,6 +37,8 @@ _NUMBERS = (
     "bool",
     *(f"{s}int{b}" for s in ("", "u") for b in (8, 16, 32, 64)),
 )
+_ROWS_AT_A_TIME = 65_536
+_TASK_COLUMNS = ("task_index", "task", "__index_level_0__")
 _PLACEHOLDERS = {"chunk_index", "file_index", "video_key", "episode_chunk", "episode_index"}
 _SPEC = re.compile(r"(0?[1-9])?d?")
 
@@ -191,41 +193,44 @@ def open_table(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except FileNotFoundError as error:
         raise DamagedData(f"{path} is missing; download or copy the dataset again") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no text
         raise DamagedData(
             f"{path} is no readable Parquet file ({error}); it was probably cut short, "
             "download or copy it again"
         ) from error
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a Parquet file; those that it lacks are left out.
+def read_columns(path: Path, wanted: Callable[[str], bool]) -> pa.Table:
+    """Read those columns of a Parquet file whose names are wanted.
 
     Raises:
         DamagedData: It is missing or damaged, or would unfold to an absurd size.
     """
     with open_table(path) as file:
-        present = [name for name in columns if name in file.schema_arrow.names]
-        _refuse_absurd(path, file.metadata, set(present))
         try:
-            return file.read(columns=present, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
+            present = [name for name in file.schema_arrow.names if wanted(name)]
+            return _read_bounded(path, file, present)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise DamagedData(f"{path} cannot be read: {error}") from error
 
 
-def _refuse_absurd(path: Path, claims: pq.FileMetaData, columns: set[str]) -> None:
-    """Refuse a file of a few bytes that claims to hold billions of equal numbers."""
-    values = text_bytes = 0
-    for group in map(claims.row_group, range(claims.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            if column.path_in_schema.split(".list.")[0] in columns:
-                values += column.num_values
-                text_bytes += column.total_uncompressed_size
-    if max(values, claims.num_rows) > MAX_VALUES or text_bytes > MAX_TABLE_BYTES:
-        raise DamagedData(
-            f"{path} claims {claims.num_rows} rows with {values} values in {text_bytes} bytes; "
-            f"at most {MAX_VALUES} values and {MAX_TABLE_BYTES} bytes are read at a time"
-        )
+def _read_bounded(path: Path, file: pq.ParquetFile, columns: list[str]) -> pa.Table:
+    """Read piece by piece: a file of a few bytes may unfold to billions of equal numbers.
+
+    What the file claims of each column is not asked for: Arrow ends the whole process over some
+    claims that are damaged.
+    """
+    num_rows = file.metadata.num_rows
+    if num_rows > MAX_ROWS:
+        raise DamagedData(f"{path} claims {num_rows} rows; at most {MAX_ROWS} are read")
+    schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+    batches, size_bytes = [], 0
+    for batch in file.iter_batches(_ROWS_AT_A_TIME, columns=columns, use_threads=False):
+        size_bytes += batch.nbytes
+        if size_bytes > MAX_TABLE_BYTES:
+            raise DamagedData(f"{path} unfolds to more than {MAX_TABLE_BYTES} bytes")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, None if batches else schema)
 
 
 class _Places:
@@ -384,7 +389,7 @@ def _template(text: Any) -> str:
 
 
 def _tasks_v3(folder: Path) -> dict[int, str]:
-    table = read_columns(inside(folder, layout.TASKS), ["task_index", "task", "__index_level_0__"])
+    table = read_columns(inside(folder, layout.TASKS), lambda name: name in _TASK_COLUMNS)
     texts = [name for name in table.column_names if name != "task_index"]
     if "task_index" not in table.column_names or not texts:
         raise DamagedData(f"{folder / layout.TASKS} lacks the tasks or their numbers")
@@ -414,9 +419,7 @@ def _rows_v3(folder: Path) -> Iterable[dict[str, Any] | DamagedData]:
         )
     for path in paths:
         try:
-            with open_table(inside(folder, path)) as file:
-                names = file.schema_arrow.names
-            table = read_columns(path, [n for n in names if not n.startswith("stats/")])
+            table = read_columns(inside(folder, path), lambda name: not name.startswith("stats/"))
         except DamagedData as error:
             yield error
         else:
