@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from loopwright.cli.display import stdout_console
@@ -123,51 +122,42 @@ def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
         group = [finding for finding in findings if finding.severity == severity]
         if group:
             console.print(f"\n[bold {colour}]{title}[/]  {len(group)}: {meaning}")
-            table = Table(
-                "check", "where and what", show_edge=False, box=None, padding=(0, 2, 0, 0)
-            )
-            for finding, others in _summarised(group):
-                table.add_row(Text(finding.check, style=colour), _told(finding, others))
-            console.print(table)
+        for check in sorted({finding.check for finding in group}):
+            alike = [finding for finding in group if finding.check == check]
+            console.print(f"\n  [{colour}]{check}[/]  {len(alike)}")
+            console.print(_entries(alike))
 
 
-def _summarised(group: Sequence[Finding]) -> Iterator[tuple[Finding, int]]:
-    """Yield the first findings of every check, the last of them with how many more there are."""
-    shown: Counter[str] = Counter()
-    total = Counter(finding.check for finding in group)
-    for finding in sorted(group, key=lambda finding: finding.check):
-        shown[finding.check] += 1
-        if shown[finding.check] < _MOST_OF_A_CHECK:
-            yield finding, 0
-        elif shown[finding.check] == _MOST_OF_A_CHECK:
-            yield finding, total[finding.check] - _MOST_OF_A_CHECK
-
-
-def _told(finding: Finding, others: int) -> Text:
+def _entries(alike: Sequence[Finding]) -> Padding:
+    """Return the first findings of one check, and what can be done about all of them."""
     text = Text(overflow="fold")
-    text.append(_plain(finding.where), style="bold")
-    text.append(f"\n{_plain(finding.message)}")
-    if finding.repair:
-        text.append(f"\n--repair would: {_plain(finding.repair)}", style="dim")
-    if others:
-        text.append(f"\nand {others} more of this kind (--json lists all)", style="italic")
-    return text
+    for finding in alike[:_MOST_OF_A_CHECK]:
+        text.append(f"{_plain(finding.where)}\n", style="bold")
+        text.append(f"  {_plain(finding.message)}\n")
+    if (others := len(alike) - _MOST_OF_A_CHECK) > 0:
+        text.append(f"and {others} more of this kind (--json lists all)\n", style="italic")
+    for proposed in sorted({finding.repair for finding in alike if finding.repair}):
+        text.append(f"--repair would {_plain(proposed)}\n", style="dim")
+    text.rstrip()
+    return Padding(text, (0, 0, 0, 4))
 
 
 def _print_repaired(console: Console, repaired: Sequence[Repaired]) -> None:
-    table = Table("where", "what was done", show_edge=False, box=None, padding=(0, 2, 0, 0))
+    text = Text(overflow="fold")
     for each in {(one.finding.where, one.done): one for one in repaired}.values():
-        where = Text(_plain(each.finding.where), style="bold", overflow="fold")
-        table.add_row(where, Text(_plain(each.done), overflow="fold"))
-    console.print(table)
+        text.append(f"{_plain(each.finding.where)}\n", style="bold")
+        text.append(f"  {_plain(each.done)}\n")
+    text.rstrip()
+    console.print(Padding(text, (0, 0, 0, 4)))
 
 
 def _summary(findings: Sequence[Finding]) -> str:
     mendable = sum(finding.repair is not None for finding in findings)
-    advice = "add --repair to do what is proposed; originals are kept" if mendable else ""
-    if not mendable:
-        advice = "none of it can be mended here: leave out what is named, or record it again"
-    return f"\n{_counted(findings)}; {mendable} can be repaired. {advice}"
+    if mendable:
+        advice = "Add --repair to do what is proposed; originals are kept."
+    else:
+        advice = "Leave out what is named, or record it again; --repair cannot mend it."
+    return f"\n{_counted(findings)}, {mendable} can be repaired. {advice}"
 
 
 def _counted(findings: Sequence[Finding]) -> str:

@@ -65,13 +65,16 @@ def examine(
     root = Path(workspace_folder).resolve()
     if not is_workspace(root):
         raise WorkspaceError(f"{root} is no workspace; there is nothing to examine in it")
-    progress = progress or _say_nothing
+    yield from _once(_all_findings(root, deep=deep, progress=progress or _say_nothing))
+
+
+def _all_findings(root: Path, *, deep: bool, progress: ProgressSink) -> Iterator[Finding]:
     yield from examine_marker(root)
     yield from examine_folders(root)
     yield from examine_temporary(root)
     objects = object_paths(root)
     present = frozenset(objects)
-    yield from _once(_ledger_findings(root, present))
+    yield from _ledger_findings(root, present)
     yield from examine_stray_objects(root)
     for path in _followed(list(objects.values()), 0.0, 0.2, progress, "object"):
         yield from examine_object(root, path, deep=deep)
@@ -117,7 +120,8 @@ def _once(findings: Iterator[Finding]) -> Iterator[Finding]:
     """Leave out what was said before: a missing object is missed by all who name it."""
     said = set()
     for finding in findings:
-        place = (finding.check, finding.where, finding.message)
+        message = "" if finding.check == "object/missing" else finding.message
+        place = (finding.check, finding.where, message)
         if place not in said:
             said.add(place)
             yield finding

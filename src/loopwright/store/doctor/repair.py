@@ -120,9 +120,10 @@ def _quarantine_object(workspace: Workspace, finding: Finding) -> str:
 
 def _make_read_only(workspace: Workspace, finding: Finding) -> str:
     path = workspace.root / finding.where
-    if path.exists():  # it may have been moved away for a worse fault
-        with storing(path):
-            path.chmod(_READ_ONLY)
+    if not path.exists():
+        return _gone(path)  # for a worse fault
+    with storing(path):
+        path.chmod(_READ_ONLY)
     return "made read-only"
 
 
