@@ -416,7 +416,7 @@ def main() -> None:
 def explain(bench: Benchmark, rival: Rival) -> None:
     bench.note(
         f"Scene: coloured texture, a moving block and gripper, sensor noise of {NOISE_LEVELS:g} "
-        f"levels. Films: h264 ultrafast crf 15, 4:4:4, a keyframe every {KEYFRAME_INTERVAL} frames. "
+        f"levels. Films: h264 ultrafast crf 15, 4:4:4, a keyframe every {KEYFRAME_INTERVAL}. "
         "CPU time of one process; intervals of medians by order statistics."
     )
     bench.note(
@@ -433,7 +433,8 @@ def explain(bench: Benchmark, rival: Rival) -> None:
             f"LeRobot {rival.measured['version']} ran on the same frames in this run, one torch "
             "thread, its defaults (AV1 from PNG; h264 streaming: crf 30, 4:2:0, a keyframe every 2 "
             "frames); it reads with its PyAV routine, reopening the file for every sample, for its "
-            "torchcodec build does not load beside a CPU torch."
+            "torchcodec build does not load beside a CPU torch. Its films are smaller and less "
+            "true (size, PSNR), which is part of the differences, both ways."
         )
     else:
         bench.note(
