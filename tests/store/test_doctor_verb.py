@@ -91,11 +91,12 @@ def test_what_a_loop_makes_is_healthy_and_made_anew_after_a_repair(tmp_path: Pat
     os.truncate(episodes[1] / "data.parquet", 100)
     shutil.rmtree(episodes[2])
     (root / "episodes" / episodes[3].name / "episode.json").unlink()
-    stored = sorted(path for path in (root / "objects/sha256").rglob("*") if path.is_file())
-    for path in stored[::2]:
-        flip(path, 10)
+    stored = [path for path in (root / "objects/sha256").rglob("*") if path.is_file()]
+    for path in stored:  # candidates and snapshots; of gate reports there is no second copy
+        if path.read_bytes()[:10] in (b'{"folder":', b'{"episodes'):
+            flip(path, 15)
     assert loopwright("data", "doctor", root) == 1
-    assert loopwright("data", "doctor", root, "--repair") in (0, 1)
+    assert loopwright("data", "doctor", root, "--repair") == 1
     assert loopwright("run", "smoke", "--workspace", root) == 0
     loopwright("data", "doctor", root, "--repair")
     assert loopwright("data", "doctor", root) == 0

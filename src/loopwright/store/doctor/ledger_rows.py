@@ -59,8 +59,7 @@ def examine_receipts(root: Path, objects: frozenset[str]) -> Iterator[Finding]:
             if digest not in objects:
                 yield _lacking(
                     _object(digest),
-                    f"it is missing; the finished stage {row['key'][:12]} made it as {name!r}; "
-                    "running the recipe again makes it anew",
+                    f"it is missing; the finished stage {row['key'][:12]} made it as {name!r}",
                     "object/missing",
                 )
 

@@ -40,7 +40,8 @@ def examine_object(root: Path, path: Path, *, deep: bool) -> Iterator[Finding]:
                 severity="damage",
                 where=where,
                 message=f"its {size} bytes have the digest {found[:12]}, not that of its name",
-                repair="move it to objects/quarantine; running the recipe again makes it anew",
+                repair="move it to objects/quarantine; a snapshot is restored from its file, a "
+                "candidate is made anew when the recipe is run again",
             )
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
@@ -92,8 +93,7 @@ def examine_manifest(root: Path, path: Path, objects: frozenset[str]) -> Iterato
                 check="object/missing",
                 severity="damage",
                 where=f"objects/sha256/{digest[:2]}/{digest}",
-                message=f"it is missing; folder {path.name[:12]} names it as {name!r}; "
-                "running the recipe again makes it anew",
+                message=f"it is missing; folder {path.name[:12]} names it as {name!r}",
             )
 
 

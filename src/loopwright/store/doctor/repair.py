@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopwright.core.digest import digest_file
-from loopwright.core.errors import LoopwrightError
+from loopwright.core.errors import DamagedData, LoopwrightError
 from loopwright.store.doctor import Finding
 from loopwright.store.doctor.ledger_rebuilding import rebuild_ledger
 from loopwright.store.durable import make_folder, storing, sync
@@ -115,7 +115,14 @@ def _quarantine_object(workspace: Workspace, finding: Finding) -> str:
     with storing(kept):
         os.rename(path, kept)
         kept.with_name(kept.name + ".txt").write_text(finding.message + "\n", encoding="utf-8")
-    return f"moved to {kept.relative_to(workspace.root)}"
+    done = f"moved to {kept.relative_to(workspace.root)}"
+    if (workspace.snapshots_folder / f"{path.name}.json").is_file():
+        try:
+            load_snapshot(workspace, path.name)
+        except DamagedData as error:
+            return f"{done}; not restored: {error}"
+        return f"{done}; restored from snapshots/{path.name}.json"
+    return done
 
 
 def _make_read_only(workspace: Workspace, finding: Finding) -> str:
