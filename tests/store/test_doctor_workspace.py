@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -544,3 +545,40 @@ def test_every_repair_that_is_proposed_exists() -> None:
     text = "".join(path.read_text() for path in source.glob("*.py"))
     for check in REPAIRS:
         assert f'"{check}"' in text.replace(f'    "{check}": _', ""), check
+
+
+def test_a_flipped_byte_of_a_row_is_no_traceback_and_no_label(
+    sick: Path, filled: tuple[Path, str]
+) -> None:
+    path = sick / "ledger.db"
+    data = path.read_bytes()
+    for text in (b'"success"', b'"score":1.0', b'"seed":3', b'"promoted"', b"drawer_x_m", b"d1"):
+        begin = data.rindex(text)
+        for place in range(begin, begin + len(text)):
+            for flipped in (1, 128):
+                damaged = bytearray(data)
+                damaged[place] ^= flipped
+                path.write_bytes(bytes(damaged))
+                verdicts = read_all(sick)
+                assert all(verdict.score == 1.0 for verdict in verdicts)
+                assert all(verdict.outcome == "success" for verdict in verdicts)
+
+
+def read_all(root: Path) -> list[Verdict]:
+    """Read all there is in a ledger; damage is a typed error."""
+    verdicts: list[Verdict] = []
+    with contextlib.suppress(DamagedData), Workspace.open(root) as workspace:
+        ledger = workspace.ledger
+        for act in (ledger.events, lambda: [ledger.rounds(run.id) for run in ledger.runs()]):
+            with contextlib.suppress(DamagedData):
+                act()
+        ids = ledger.episode_ids()
+        with contextlib.suppress(DamagedData):
+            ledger.episodes(censored=True)
+        for identity in ids:
+            with contextlib.suppress(DamagedData):
+                verdicts += ledger.verdicts(identity)
+            with contextlib.suppress(DamagedData):
+                verdicts += ledger.standing_verdicts([identity]).values()
+        ledger.decisions("a")
+    return verdicts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -204,6 +205,8 @@ class Database:
     def _translate(self, error: sqlite3.Error) -> LoopwrightError | None:
         # The low byte is the primary result code; None stands for an error of our own making.
         code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+        if "Could not decode to UTF-8" in str(error):  # said by Python, so there is no code
+            code = sqlite3.SQLITE_CORRUPT
         if code in _REFUSED:
             return StorageError(
                 f"could not write {self.path}: {error}; free space or make it writable, "
@@ -211,7 +214,8 @@ class Database:
             )
         if code in _DAMAGED:
             return DamagedData(
-                f"{self.path} is damaged: {error}; restore it from a backup. "
+                f"{self.path} is damaged: {error}; restore it from a backup, or run "
+                f"'loopwright data doctor {self.path.parent} --repair'. "
                 "Objects and episodes beside it are not affected."
             )
         if code in _BUSY:
@@ -257,6 +261,20 @@ def _address(path: Path) -> str:
             f"{log.name}. Make the disk writable and open the workspace once."
         )
     return f"{address}?immutable=1"
+
+
+def stored_json(text: str, what: str) -> Any:
+    """Return the plain data of a value.
+
+    Raises:
+        DamagedData: It is no longer what was written.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedData(
+            f"{what} in the ledger is not what was written ({error}); run 'loopwright data doctor'"
+        ) from error
 
 
 def now_s() -> float:

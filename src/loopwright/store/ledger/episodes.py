@@ -10,7 +10,8 @@ from loopwright.core.digest import canonical_json
 from loopwright.core.episode import Annotation, SourceKind, Verdict
 from loopwright.core.errors import DamagedData
 from loopwright.core.scenario import Split
-from loopwright.store.ledger.database import Table, now_s
+from loopwright.store.ledger.database import Table, now_s, stored_json
+from loopwright.store.ledger.row_sums import row_sum
 
 _RANK = {"verifier": 0, "judge": 1, "operator": 2}
 
@@ -126,23 +127,27 @@ class EpisodeTable(Table):
     def verdicts(self, episode_id: str) -> list[Verdict]:
         """Return every verdict on an episode, oldest first."""
         found = self._database.rows(
-            "SELECT verdict FROM verdicts WHERE episode = ? ORDER BY number", [episode_id]
+            f"SELECT {_VERDICT} FROM verdicts WHERE episode = ? ORDER BY number", [episode_id]
         )
-        return [Verdict.from_json(json.loads(text)) for (text,) in found]
+        return [_verdict(values) for values in found]
 
     def standing_verdict(self, episode_id: str) -> Verdict | None:
         """Return the verdict that counts: the highest authority's newest one."""
         return self.standing_verdicts([episode_id]).get(episode_id)
 
     def standing_verdicts(self, episode_ids: Iterable[str]) -> dict[str, Verdict]:
-        """Return the verdicts that count, for those episodes that have one."""
+        """Return the verdicts that count, for those episodes that have one.
+
+        Raises:
+            DamagedData: A verdict is not what was written.
+        """
         found = self._database.rows(
-            "SELECT episode, verdict FROM (SELECT episode, verdict, row_number() OVER"
+            f"SELECT {_VERDICT} FROM (SELECT *, row_number() OVER"
             " (PARTITION BY episode ORDER BY rank, number DESC) AS place FROM verdicts"
-            " WHERE episode IN (SELECT value FROM json_each(?))) WHERE place = 1",
+            " WHERE episode IN (SELECT value FROM json_each(?))) AS verdicts WHERE place = 1",
             [json.dumps(list(episode_ids))],
         )
-        return {episode: Verdict.from_json(json.loads(text)) for episode, text in found}
+        return {verdict.episode: verdict for verdict in map(_verdict, found)}
 
     def add_annotation(self, annotation: Annotation) -> None:
         """Append an annotation."""
@@ -162,7 +167,7 @@ class EpisodeTable(Table):
         )
         standing: dict[str, dict[tuple, Annotation]] = {}
         for (text,) in found:
-            annotation = Annotation.from_json(json.loads(text))
+            annotation = Annotation.from_json(stored_json(text, "an annotation"))
             places = standing.setdefault(annotation.episode, {})
             places.pop(annotation.place, None)
             if not annotation.withdrawn:
@@ -198,6 +203,23 @@ _SELECT_EPISODES = (
 )
 
 
+_VERDICT = (
+    "number, episode, rank, verdict, added_at, (SELECT sum FROM row_sums"
+    " WHERE of_table = 'verdicts' AND key = json_array(verdicts.number))"
+)
+
+
+def _verdict(values: tuple) -> Verdict:
+    """Read a verdict; a label decides what is learned, so its checksum is looked at."""
+    *row, written = values
+    if row_sum(*row) != written:
+        raise DamagedData(
+            f"verdict {row[0]} on episode {row[1]} in the ledger is not what was written; "
+            "run 'loopwright data doctor'"
+        )
+    return Verdict.from_json(json.loads(row[3]))
+
+
 def _episode_row(values: tuple) -> EpisodeRow:
     identity, digest, kind, scenario, seed, start, candidate, num_steps, censored = values
     return EpisodeRow(
@@ -206,7 +228,7 @@ def _episode_row(values: tuple) -> EpisodeRow:
         kind=kind,
         scenario=scenario,
         seed=seed,
-        start=json.loads(start),
+        start=stored_json(start, f"the start of episode {identity}"),
         candidate=candidate,
         num_steps=num_steps,
         censored=censored,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from loopwright.core.digest import Json, canonical_json
-from loopwright.store.ledger.database import Table, now_s
+from loopwright.store.ledger.database import Table, now_s, stored_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,5 +36,6 @@ class EventTable(Table):
             "SELECT time, name, data FROM events ORDER BY number DESC LIMIT ?", [limit]
         )
         return [
-            Event(time=time, name=name, data=json.loads(data)) for time, name, data in found[::-1]
+            Event(time=time, name=name, data=stored_json(data, f"event {name!r}"))
+            for time, name, data in found[::-1]
         ]

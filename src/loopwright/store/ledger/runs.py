@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loopwright.core.digest import Json, canonical_json, digest_json
 from loopwright.core.errors import ContractError, UnknownName
-from loopwright.store.ledger.database import Table, now_s
+from loopwright.store.ledger.database import Table, now_s, stored_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +49,12 @@ class RunTable(Table):
         """Return every run, oldest first."""
         found = self._database.rows("SELECT id, recipe, config, began_at FROM runs ORDER BY number")
         return [
-            RunRow(id=identity, recipe=recipe, config=json.loads(config), began_at=began_at)
+            RunRow(
+                id=identity,
+                recipe=recipe,
+                config=stored_json(config, f"the configuration of run {identity}"),
+                began_at=began_at,
+            )
             for identity, recipe, config, began_at in found
         ]
 
@@ -104,6 +108,10 @@ class RunTable(Table):
             [run_id],
         )
         return [
-            RoundRow(number=number, record=json.loads(record), recorded_at=recorded_at)
+            RoundRow(
+                number=number,
+                record=stored_json(record, f"round {number} of run {run_id}"),
+                recorded_at=recorded_at,
+            )
             for number, record, recorded_at in found
         ]
