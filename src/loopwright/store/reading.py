@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,17 @@ from loopwright.store.episode_files import (
 from loopwright.store.table import read_table
 from loopwright.store.video import Film, read_film
 from loopwright.store.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Undecoded:
+    """An episode whose every byte was checked, but none of whose films was decoded."""
+
+    description: Description
+    series: Episode
+    """Everything but the images."""
+    films: Mapping[str, bytes]
+    """Camera name to the content of its file."""
 
 
 class EpisodeReader:
@@ -62,21 +74,29 @@ class EpisodeReader:
         """
         description = self._description(episode_id)
         header = description.header
+        columns = self._columns(description)
         with _of_episode(episode_id):
-            columns = read_table(
-                self._bytes(description, TABLE), header, str(self._path(episode_id, TABLE))
-            )
             images = {
                 camera.name: self._all_frames(description, camera)
                 for camera in header.interface.cameras
             }
-        if len(columns["time_s"]) != description.num_steps:
-            raise DamagedEpisode(
-                episode_id,
-                f"{self._path(episode_id, TABLE)} has {len(columns['time_s'])} rows, "
-                f"expected {description.num_steps}",
-            )
         return Episode(header=header, images=images, **columns)
+
+    def read_undecoded(self, episode_id: str) -> Undecoded:
+        """Return an episode with its films as they are, for whoever copies them.
+
+        Raises:
+            DamagedEpisode: A file of it is missing or damaged; the message names it.
+            ContractError: It is a video that carries more than images and times.
+        """
+        description = self._description(episode_id)
+        columns = self._columns(description)
+        names = [camera.name for camera in description.header.interface.cameras]
+        return Undecoded(
+            description=description,
+            series=Episode(header=description.header, images={}, **columns),
+            films={name: self._bytes(description, film_name(name)) for name in names},
+        )
 
     def frames(self, episode_id: str, camera: str, indices: Sequence[int]) -> np.ndarray:
         """Return single frames of one camera, uint8 ``(len(indices), H, W, 3)``.
@@ -129,6 +149,17 @@ class EpisodeReader:
                 f"expected {description.files[name][:12]}",
             )
         return data
+
+    def _columns(self, description: Description) -> Mapping[str, np.ndarray]:
+        path = str(self._path(description.id, TABLE))
+        with _of_episode(description.id):
+            columns = read_table(self._bytes(description, TABLE), description.header, path)
+        if len(columns["time_s"]) != description.num_steps:
+            raise DamagedEpisode(
+                description.id,
+                f"{path} has {len(columns['time_s'])} rows, expected {description.num_steps}",
+            )
+        return columns
 
     def _all_frames(self, description: Description, camera: CameraSpec) -> np.ndarray:
         name = film_name(camera.name)

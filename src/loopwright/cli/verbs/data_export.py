@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ def main(
     *,
     workspace: Path = Path("runs"),
     lerobot: Path | None = None,
+    mcap: Path | None = None,
     copy_films: bool = False,
 ) -> int:
     """Write the episodes of a snapshot, or all whole ones with actions, into new folders.
@@ -33,10 +35,11 @@ def main(
         snapshot: Digest of a snapshot, or the beginning of one; or the word all.
         workspace: Folder that holds everything.
         lerobot: New folder for a LeRobotDataset v3.0.
-        copy_films: Copy films instead of linking them (a linked film that is edited in place is
-            edited in the workspace too).
+        mcap: New folder for an MCAP file an episode, which Foxglove shows.
+        copy_films: Copy films into the LeRobotDataset instead of linking them (a linked film that
+            is edited in place is edited in the workspace too).
     """
-    wanted = {"lerobot": lerobot}
+    wanted = {"lerobot": lerobot, "mcap": mcap}
     if not any(wanted.values()):
         raise UsageError(
             "nothing to export to; name a folder: " + ", ".join(f"--{name} DIR" for name in wanted)
@@ -64,7 +67,14 @@ def _lerobot(copy_films: bool) -> Export:
     return export
 
 
-EXPORTS: Mapping[str, Callable[[bool], Export]] = {"lerobot": _lerobot}
+def _mcap(copy_films: bool) -> Export:
+    del copy_films  # there is nothing to link to: the films' packets lie between the numbers
+    from loopwright.store.exchange.mcap_export import export_mcap
+
+    return partial(export_mcap, progress=lambda ids: progress_of(ids, "episodes"))
+
+
+EXPORTS: Mapping[str, Callable[[bool], Export]] = {"lerobot": _lerobot, "mcap": _mcap}
 """Format to what makes its export, given whether films are to be copied."""
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from loopwright.core.episode import Episode
-from loopwright.core.errors import InvalidConfig
 from loopwright.store.durable import storing, sync
 from loopwright.store.episode_files import film_name
 from loopwright.store.exchange import Exported
@@ -40,7 +39,7 @@ from loopwright.store.exchange.lerobot_tables import (
     write_json,
     write_tasks,
 )
-from loopwright.store.exchange.new_folder import new_folder, refuse_occupied
+from loopwright.store.exchange.new_folder import new_folder, refuse_place
 from loopwright.store.reading import EpisodeReader
 from loopwright.store.workspace import Workspace
 
@@ -76,7 +75,7 @@ def export_lerobot(
         StorageError: The operating system refused.
     """
     folder = Path(os.path.abspath(folder))
-    _refuse_place(workspace, folder)
+    refuse_place(workspace, folder)
     reader = EpisodeReader(workspace)
     plan = plan_export(workspace, reader, episodes)
     with new_folder(folder) as place, storing(folder), _Writer(place, plan) as writer:
@@ -235,16 +234,6 @@ class _Writer(AbstractContextManager["_Writer"]):
     def _extras(self) -> dict[str, Any]:
         """Return what an import of Loopwright reads back: the interface with units and ranges."""
         return {"schema_version": 1, "interface": self._plan.interface.to_json()}
-
-
-def _refuse_place(workspace: Workspace, folder: Path) -> None:
-    refuse_occupied(folder)
-    root = workspace.root
-    if folder.is_relative_to(root) and not folder.is_relative_to(root / "views"):
-        raise InvalidConfig(
-            f"{folder} lies inside the workspace {root}, where only {root / 'views'} is free for "
-            "exports; choose a folder there or elsewhere"
-        )
 
 
 def _place_film(source: Path, target: Path, link: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.store.durable import if_abandoned, storing, sync, try_lock
+from loopwright.store.workspace import Workspace
 
 _SUFFIX = ".partial"
 
@@ -53,6 +54,20 @@ def refuse_occupied(folder: Path) -> None:
         raise InvalidConfig(
             f"{folder} is not empty; an export never writes into what is there: "
             "choose a new name, or remove it first"
+        )
+
+
+def refuse_place(workspace: Workspace, folder: Path) -> None:
+    """Raise :class:`InvalidConfig` unless an export may appear as ``folder``.
+
+    It must be free, and inside the workspace only the views are for exports.
+    """
+    refuse_occupied(folder)
+    root = workspace.root
+    if folder.is_relative_to(root) and not folder.is_relative_to(root / "views"):
+        raise InvalidConfig(
+            f"{folder} lies inside the workspace {root}, where only {root / 'views'} is free for "
+            "exports; choose a folder there or elsewhere"
         )
 
 
