@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -220,6 +221,9 @@ def test_an_error_inside_a_transaction_undoes_all_of_it(tmp_path: Path) -> None:
     ledger.close()
 
 
+_MEMORY = Path("/dev/shm")
+
+
 class Alias(RuleBasedStateMachine):
     """Any sequence of decisions, repeated or late, leaves a history that fits together."""
 
@@ -228,12 +232,14 @@ class Alias(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(Path(":memory:"))
+        self.folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
+        self.ledger = Ledger(Path(self.folder.name) / "ledger.db")
         self.model: list[str] = []
         self.first_words: dict[str, Decision] = {}
 
     def teardown(self) -> None:
         self.ledger.close()
+        self.folder.cleanup()
 
     def decide(self, decision_id: str, do, *, moves_to: str | None) -> None:
         """Carry a decision out; a new one that is accepted extends the model."""
