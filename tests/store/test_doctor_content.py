@@ -123,7 +123,7 @@ def test_a_black_moment_and_a_dark_scene_are_none_of_our_business(workspace: Wor
     with Workspace.create(workspace.root.parent / "dark") as dark:
 
         def darken(frames: np.ndarray) -> None:
-            frames //= 8
+            frames //= 4
 
         assert found_in(dark, filmed(darken)) == []
 
