@@ -154,7 +154,7 @@ class Workspace:
 
 
 def _lay_out(root: Path) -> None:
-    known = {*FOLDERS, _LOCK}
+    known = {*FOLDERS, _LOCK, MARKER}  # the marker, if another process is faster
     with storing(root):
         root.mkdir(parents=True, exist_ok=True)
         strange = sorted(

@@ -177,6 +177,8 @@ class Database:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _refuse_foreign(self) -> None:
+        # In this order: another process may make the ledger meanwhile, tables and marks at once.
+        has_tables = self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         version, application = self._pragma("user_version"), self._pragma("application_id")
         if application == APPLICATION_ID:
             if version > SCHEMA_VERSION:
@@ -184,7 +186,7 @@ class Database:
                     f"{self.path} has ledger version {version}, this Loopwright reads up to "
                     f"{SCHEMA_VERSION}; upgrade Loopwright"
                 )
-        elif version or self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        elif has_tables or version:
             raise WorkspaceError(
                 f"{self.path} is a database, but no ledger of Loopwright; choose another workspace"
             )
