@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import base64
 import builtins
+import errno
 import io
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +23,7 @@ from mcap.records import Message
 
 from loopwright.cli import EXIT_USAGE, main
 from loopwright.core.episode import Annotation, Verdict
-from loopwright.core.errors import DamagedData, InvalidConfig, MissingExtra
+from loopwright.core.errors import DamagedData, InvalidConfig, MissingExtra, StorageError
 from loopwright.store.episode_files import read_description
 from loopwright.store.episodes import read_episode, write_episode
 from loopwright.store.exchange.annex_b import annex_b_packets
@@ -249,6 +251,20 @@ def test_a_damaged_episode_leaves_nothing_behind(
     damaged.write_bytes(damaged.read_bytes()[:-9])
     with pytest.raises(DamagedData, match=ids[1]):
         export_mcap(workspace, ids, tmp_path / "deep/out")
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode = write_episode(workspace, make_episode(num_steps=4)).id
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        export_mcap(workspace, [episode], tmp_path / "deep/out")
     assert list((tmp_path / "deep").iterdir()) == []
 
 

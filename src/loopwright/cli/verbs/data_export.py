@@ -27,6 +27,7 @@ def main(
     workspace: Path = Path("runs"),
     lerobot: Path | None = None,
     mcap: Path | None = None,
+    rrd: Path | None = None,
     copy_films: bool = False,
 ) -> int:
     """Write the episodes of a snapshot, or all whole ones with actions, into new folders.
@@ -36,10 +37,11 @@ def main(
         workspace: Folder that holds everything.
         lerobot: New folder for a LeRobotDataset v3.0.
         mcap: New folder for an MCAP file an episode, which Foxglove shows.
+        rrd: New folder for a recording an episode, which Rerun shows.
         copy_films: Copy films into the LeRobotDataset instead of linking them (a linked film that
             is edited in place is edited in the workspace too).
     """
-    wanted = {"lerobot": lerobot, "mcap": mcap}
+    wanted = {"lerobot": lerobot, "mcap": mcap, "rrd": rrd}
     if not any(wanted.values()):
         raise UsageError(
             "nothing to export to; name a folder: " + ", ".join(f"--{name} DIR" for name in wanted)
@@ -74,7 +76,14 @@ def _mcap(copy_films: bool) -> Export:
     return partial(export_mcap, progress=lambda ids: progress_of(ids, "episodes"))
 
 
-EXPORTS: Mapping[str, Callable[[bool], Export]] = {"lerobot": _lerobot, "mcap": _mcap}
+def _rrd(copy_films: bool) -> Export:
+    del copy_films
+    from loopwright.store.exchange.rerun_export import export_rerun
+
+    return partial(export_rerun, progress=lambda ids: progress_of(ids, "episodes"))
+
+
+EXPORTS: Mapping[str, Callable[[bool], Export]] = {"lerobot": _lerobot, "mcap": _mcap, "rrd": _rrd}
 """Format to what makes its export, given whether films are to be copied."""
 
 

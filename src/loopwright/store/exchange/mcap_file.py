@@ -1,4 +1,4 @@
-"""One MCAP file: what is known of an episode, and how it becomes messages."""
+"""One MCAP file: how what is known of an episode becomes messages."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 import loopwright
-from loopwright.core.episode import Annotation, Verdict
+from loopwright.core.episode import Annotation
 from loopwright.core.errors import MissingExtra
 from loopwright.core.interface import VectorSpec
-from loopwright.store.episode_files import DESCRIPTION, Description
+from loopwright.store.episode_files import DESCRIPTION
 from loopwright.store.exchange import mcap_schemas as schemas
-from loopwright.store.reading import Undecoded
+from loopwright.store.exchange.story import NS_PER_S, EpisodeStory
 
 if TYPE_CHECKING:
     from mcap.writer import Writer
@@ -29,42 +28,10 @@ EVIDENCE = "/evidence"
 ANNOTATIONS = "/annotations"
 VERDICTS = "/verdicts"
 
-NS_PER_S = 10**9
-
 
 def camera_topic(camera: str) -> str:
     """Return where the frames of a camera are."""
     return f"/camera/{camera}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpisodeStory:
-    """Everything that a file tells of an episode, read and checked."""
-
-    episode: Undecoded
-    packets: Mapping[str, list[bytes]]
-    """Camera name to the access unit of each step."""
-    begin_ns: int
-    """When it was recorded, since 1970."""
-    verdicts: Sequence[Verdict]
-    standing: Verdict | None
-    """The verdict that counts, one of the above."""
-    annotations: Sequence[Annotation]
-
-    @property
-    def description(self) -> Description:
-        """What ``episode.json`` says."""
-        return self.episode.description
-
-    @property
-    def last_step(self) -> int:
-        """Index of the last step."""
-        return self.episode.series.num_steps - 1
-
-    def time_ns(self, step: int) -> int:
-        """Return when a step was, since 1970; the last one stands for whatever is beyond."""
-        times_s = self.episode.series.time_s
-        return self.begin_ns + round(float(times_s[min(step, len(times_s) - 1)]) * NS_PER_S)
 
 
 def load_writer() -> type[Writer]:
