@@ -18,10 +18,10 @@ from loopwright.store.video import BROKEN, size_px
 
 _EVEN_LEVELS = 4
 """An image whose brightest and darkest point differ by less shows nothing (of 256 levels)."""
-_BLACK_LEVELS = 16
-"""Nor does one that is nowhere brighter; a covered lens is not quite black."""
-_STILL_LEVELS = 6
-"""Coding alone changes no value by more from frame to frame."""
+_BLACK_LUMA = 30
+"""Nor does one that is nowhere brighter; black is 16, and a covered lens not quite black."""
+_STILL_LEVELS = 10
+"""Coding alone changes no value by more from frame to frame (9 levels of pure noise)."""
 _FEWEST_STILL = 10
 _STILL_SHARE = 0.6
 _MOVED_SHARE = 0.1
@@ -53,11 +53,11 @@ class _Seen:
     longest: tuple[int, int] = (0, 0)
     """First frame and one after the last of the longest stretch that stands still."""
     still: np.ndarray | None = None
-    """First image of the present stretch, uint8 ``(H, W)``."""
+    """First image of the present stretch, uint8 ``(3, H, W)``: luma and colours."""
 
     def look(self, image: np.ndarray) -> None:
-        dark, bright = int(image.min()), int(image.max())
-        self.even += bright - dark < _EVEN_LEVELS or bright < _BLACK_LEVELS
+        spread = max(int(plane.max()) - int(plane.min()) for plane in image)
+        self.even += spread < _EVEN_LEVELS or image[0].max() < _BLACK_LUMA
         if self.still is None or _differ(image, self.still):
             self.still, self.run_begin = image, self.frames
         self.frames += 1
@@ -117,11 +117,11 @@ def _watch(film: Footage) -> _Seen:
         with film.path.open("rb") as source, av.open(source, "r", format="mp4") as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
-            converter = VideoReformatter()  # one for all, at a quarter of the cost
+            converter = VideoReformatter()  # has nothing to do for our own films
             _check_size(camera, *size_px(stream))
             for frame in container.decode(stream):
                 _check_size(camera, frame.height, frame.width)
-                seen.look(converter.reformat(frame, format="gray").to_ndarray())
+                seen.look(converter.reformat(frame, format="yuv444p").to_ndarray())
                 if seen.frames > film.description.num_steps:
                     break
     except (*BROKEN, OSError) as error:
