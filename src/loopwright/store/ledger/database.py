@@ -157,12 +157,24 @@ class Database:
 
     def _prepare(self) -> None:
         self._refuse_foreign()
-        if self._pragma("journal_mode") != "wal":
-            self._connection.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         if self._pragma("user_version") != SCHEMA_VERSION:
             self._upgrade()
+
+    def _write_ahead(self) -> None:
+        """Switch to a write-ahead log; SQLite does not wait by itself when another does so too."""
+        give_up_s = time.monotonic() + _BUSY_WAIT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF in _BUSY
+                if not busy or time.monotonic() > give_up_s:
+                    raise
+                time.sleep(0.01)
 
     def _upgrade(self) -> None:
         with self._transaction() as connection:
