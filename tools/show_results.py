@@ -186,10 +186,12 @@ def plot_loop(standings: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw success against rounds, a line a seed, the clone as a mark at the end."""
     figure, axes = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
     seeds = list(dict.fromkeys(s["seed"] for s in standings))
-    for seed, colour in zip(seeds, (BLUE, RUST, GREEN, OCHRE, INK), strict=False):
+    for number, (seed, colour) in enumerate(
+        zip(seeds, (BLUE, RUST, GREEN, OCHRE, INK), strict=False)
+    ):
         mine = [s for s in standings if s["seed"] == seed]
         rounds = [s for s in mine if s["round"] >= 0]
-        x = [s["round"] for s in rounds]
+        x = [s["round"] + 0.07 * number for s in rounds]  # equal lines would hide each other
         y = [s["successes"] / s["trials"] for s in rounds]
         axes.step(x, y, where="post", color=colour, linewidth=1.6, label=f"seed {seed}")
         earned = [
@@ -199,7 +201,6 @@ def plot_loop(standings: Sequence[Mapping[str, Any]], path: Path) -> None:
         clone = next(s for s in mine if s["round"] < 0)
         rate = clone["successes"] / clone["trials"]
         axes.plot(x[-1] + 0.4, rate, "x", color=colour, markersize=8, markeredgewidth=2)
-        axes.annotate("clone", (x[-1] + 0.5, rate), color=colour, va="center", fontsize=9)
     axes.set_xlabel("round (disc: an earned promotion; cross: cloning with the same CPU time)")
     axes.set_ylabel("success at 50 sealed starts")
     axes.set_ylim(-0.02, 1.04)
