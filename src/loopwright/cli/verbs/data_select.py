@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,8 +39,8 @@ def main(  # noqa: PLR0913  (one flag per rule)
 ) -> int:
     """Choose the episodes for which every rule holds, and print the digest of their snapshot.
 
-    Nothing recorded is touched. Repeat a flag to allow several values. The same records and rules
-    give the same digest.
+    The digest goes to standard output, the summary to standard error. Nothing recorded is touched.
+    Repeat a flag to allow several values. The same records and rules give the same digest.
 
     Args:
         kind: Source kind: demo, play, video or attempt.
@@ -98,7 +99,7 @@ def _tell(workspace: Workspace, digest: str, *, json_output: bool) -> int:
         print(json.dumps(facts))
     else:
         print(digest)
-        print(f"{summary(story)}; rule: {snapshot.label_filter}")
+        print(f"{summary(story)}; rule: {snapshot.label_filter}", file=sys.stderr)
     return 0
 
 
