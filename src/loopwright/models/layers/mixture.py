@@ -1,0 +1,177 @@
+"""A sparse mixture of experts: every token is sent to a few of many small feed-forward layers.
+
+Routing is token choice without capacity, so no token is dropped. Tokens are sorted by expert and
+all experts computed by one grouped product, the same code on every device. Loads are evened out
+by a bias on the choice alone (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for
+Mixture-of-Experts", 2024), by the classic loss (Fedus et al., "Switch Transformers", 2021), or
+by both.
+
+Shapes: B batch, T tokens of a row, N tokens in all, D width, E experts, C chosen per token, M
+tokens sent (``N * C``), F hidden width of an expert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from loopwright.core.errors import InvalidConfig
+from loopwright.models.layers.feedforward import SwiGLU
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixtureConfig:
+    """How many experts, how large, and how their loads are kept even."""
+
+    experts: int
+    chosen: int
+    """Experts that every token is sent to."""
+    hidden: int
+    """Hidden width of one expert."""
+    shared_hidden: int = 0
+    """Hidden width of an expert that sees every token; 0 for none."""
+    bias_rate: float = 1e-3
+    """Step of the balancing bias after each optimiser step; 0 turns it off."""
+    balance_weight: float = 0.0
+    """Weight of the classic balance loss; 0 turns it off."""
+
+    def __post_init__(self) -> None:
+        """Refuse to choose more experts than there are."""
+        if not 1 <= self.chosen <= self.experts:
+            raise InvalidConfig(
+                f"{self.chosen} experts are to be chosen of {self.experts}; expected 1 to "
+                f"{self.experts}"
+            )
+        if self.hidden < 1 or self.shared_hidden < 0:
+            raise InvalidConfig(
+                f"hidden is {self.hidden} and shared_hidden {self.shared_hidden}; "
+                "expected at least 1 and at least 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routing:
+    """Where one pass sent its tokens."""
+
+    expert_NC: Tensor
+    """Chosen experts, int64."""
+    weight_NC: Tensor
+    """Their shares in the result, float32, summing to 1 per token."""
+    load_E: Tensor
+    """Tokens sent to each expert, int64."""
+    balance: Tensor
+    """The classic balance loss: 1 when all experts get and are wanted alike, up to E."""
+
+
+class Router(nn.Module):
+    """Chooses the experts of a token, in full precision whatever the rest computes in."""
+
+    def __init__(self, config: MixtureConfig, *, width: int) -> None:
+        """Build the scores and start with an even bias."""
+        super().__init__()
+        self.chosen = config.chosen
+        self.score = nn.Linear(width, config.experts, bias=False)
+        self.bias_E: Tensor
+        self.register_buffer("bias_E", torch.zeros(config.experts))
+
+    def forward(self, x_ND: Tensor) -> Routing:
+        """Return where every token goes."""
+        with torch.autocast(x_ND.device.type, enabled=False):
+            affinity_NE = F.linear(x_ND.float(), self.score.weight.float()).sigmoid()
+        # The bias decides who is chosen and never how much a chosen one counts.
+        expert_NC = (affinity_NE.detach() + self.bias_E).topk(self.chosen, dim=-1).indices
+        weight_NC = affinity_NE.gather(-1, expert_NC)
+        experts = affinity_NE.shape[-1]
+        load_E = torch.bincount(expert_NC.flatten(), minlength=experts)
+        wanted_E = (affinity_NE / affinity_NE.sum(dim=-1, keepdim=True)).mean(dim=0)
+        return Routing(
+            expert_NC=expert_NC,
+            weight_NC=weight_NC / weight_NC.sum(dim=-1, keepdim=True),
+            load_E=load_E,
+            balance=experts * (wanted_E * load_E / expert_NC.numel()).sum(),
+        )
+
+
+class Experts(nn.Module):
+    """The experts alone. Tokens come sorted by expert, so one grouped product computes them all."""
+
+    def __init__(self, *, experts: int, width: int, hidden: int) -> None:
+        """Build gate, value and way back of every expert, initialised as linear layers are."""
+        super().__init__()
+        self.gate_value_E2FD = nn.Parameter(torch.empty(experts, 2 * hidden, width))
+        self.out_EDF = nn.Parameter(torch.empty(experts, width, hidden))
+        for weight in (self.gate_value_E2FD, self.out_EDF):
+            nn.init.uniform_(weight, -(weight.shape[-1] ** -0.5), weight.shape[-1] ** -0.5)
+
+    def forward(self, x_MD: Tensor, load_E: Tensor) -> Tensor:
+        """Return ``(M, D)``.
+
+        Args:
+            x_MD: Tokens, those of the first expert first.
+            load_E: How many of them belong to each expert.
+        """
+        ends_E = load_E.cumsum(dim=0).to(torch.int32)
+        gate_MF, value_MF = grouped(x_MD, self.gate_value_E2FD, ends_E).chunk(2, dim=-1)
+        return grouped(F.silu(gate_MF) * value_MF, self.out_EDF, ends_E)
+
+
+def grouped(x_MI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
+    """Multiply each group of rows by its own matrix, ``(M, O)``, in the precision of autocast.
+
+    Args:
+        x_MI: Rows, sorted by group.
+        weight_EOI: One matrix per group, laid out as those of linear layers.
+        ends_E: int32, where in ``x_MI`` each group ends.
+    """
+    kind = x_MI.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_MI.dtype
+    return F.grouped_mm(x_MI.to(dtype), weight_EOI.to(dtype).transpose(1, 2), offs=ends_E)
+
+
+class MixtureOfExperts(nn.Module):
+    """The sparse feed-forward half of a transformer block."""
+
+    def __init__(self, config: MixtureConfig, *, width: int) -> None:
+        """Build router, experts and the shared expert."""
+        super().__init__()
+        self.config = config
+        self.router = Router(config, width=width)
+        self.experts = Experts(experts=config.experts, width=width, hidden=config.hidden)
+        self.shared = (
+            SwiGLU(width=width, hidden=config.shared_hidden) if config.shared_hidden else None
+        )
+        self.routing: Routing | None = None
+        """Of the last pass; read it before the next."""
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """Return ``(B, T, D)``; every token is treated alone."""
+        x_ND = x_BTD.flatten(0, 1)
+        self.routing = routing = self.router(x_ND)
+        order_M = routing.expert_NC.flatten().argsort(stable=True)
+        sent_MD = x_ND.index_select(0, order_M // self.config.chosen)
+        done_MD = self.experts(sent_MD, routing.load_E)
+        back_M = torch.empty_like(order_M)
+        back_M[order_M] = torch.arange(len(order_M), device=order_M.device)
+        done_NCD = done_MD.index_select(0, back_M).unflatten(0, routing.expert_NC.shape)
+        mixed_ND = (done_NCD * routing.weight_NC[..., None].to(done_NCD.dtype)).sum(dim=1)
+        if self.shared is not None:
+            mixed_ND = mixed_ND + self.shared(x_ND)
+        return mixed_ND.unflatten(0, x_BTD.shape[:2])
+
+
+def mixtures(module: nn.Module) -> Iterator[MixtureOfExperts]:
+    """Yield the mixtures inside a model, first layer first."""
+    return (m for m in module.modules() if isinstance(m, MixtureOfExperts))
+
+
+def balance_loss(module: nn.Module) -> Tensor | float:
+    """Return the weighted balance losses of the last pass, to be added to the loss."""
+    return sum(
+        m.config.balance_weight * m.routing.balance
+        for m in mixtures(module)
+        if m.config.balance_weight and m.routing is not None
+    )
