@@ -21,6 +21,7 @@ from loopwright.core.errors import (
 )
 from loopwright.store.crashpoints import reach
 from loopwright.store.ledger import row_sums
+from loopwright.store.ledger.log import refuse_damaged_log
 
 APPLICATION_ID = 0x4C4F4F50  # "LOOP", so that file(1) and we can tell it from other databases
 _BUSY_WAIT_S = 60.0
@@ -98,6 +99,7 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._keeps_sums = False
+        refuse_damaged_log(path)
         with self._own_errors():
             self._connection = sqlite3.connect(
                 _address(path),
