@@ -1,0 +1,1 @@
+"""Emoji drawings with captions in 28 languages: real pictures and texts that belong together."""
