@@ -101,10 +101,10 @@ class TestMixture:
         )
         with torch.no_grad():
             layer.router.score.weight.copy_(4 * torch.eye(4))
-        layer(torch.eye(4)[None])
-        assert float(balance_loss(layer)) == pytest.approx(0.5)
-        layer(torch.eye(4)[:1].expand(1, 4, 4))
-        assert float(balance_loss(layer)) > 0.6
+            layer(torch.eye(4)[None])
+            assert float(balance_loss(layer)) == pytest.approx(0.5)
+            layer(torch.eye(4)[:1].expand(1, 4, 4))
+            assert float(balance_loss(layer)) > 0.6
 
     def test_a_gradient_reaches_router_and_experts(self):
         layer = MixtureOfExperts(SPARSE, width=16)

@@ -14,7 +14,7 @@ from torch import nn
 
 from loopwright.core.digest import digest_file
 from loopwright.train.metrics import curves, read_metrics
-from loopwright.train.trainer import Diverged, TrainerConfig, train
+from loopwright.train.trainer import Diverged, Portion, TrainerConfig, train
 
 SCRIPT = """
 import sys, time
@@ -27,9 +27,9 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 module = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
 
-def loss_at(step):
+def loss_at(portion):
     time.sleep(0.004)
-    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(step))
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(portion.step))
     loss = (module(x) - x.sum(1, keepdim=True)).square().mean()
     return loss, {}
 
@@ -87,8 +87,8 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
     module = nn.Linear(2, 1)
     seen: list[int] = []
 
-    def loss_at(step: int):
-        seen.append(step)
+    def loss_at(portion: Portion):
+        seen.append(portion.step)
         return module.weight.square().sum(), {}
 
     _train(tmp_path, loss_at, module, steps=3)

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from loopwright.core.errors import DamagedData, StorageError
 
 _STATE = "training"
 """The metadata entry that holds position and fingerprint as JSON."""
+_RANDOM = "random"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A moment of a training run. Tensors are whole, however many processes shared them."""
+
+    step: int
+    """Optimiser steps done; the next batch is a function of it."""
+    fingerprint: str
+    """Digest of what is being trained; a resume must name the same one."""
+    tensors: Mapping[str, Tensor]
+    """Weights, moments and averages by name."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -45,74 +59,59 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def save_checkpoint(
-    path: Path,
-    *,
-    step: int,
-    fingerprint: str,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: nn.Module | None,
-) -> None:
-    """Write weights, optimiser moments, averaged weights, torch's random state and the position.
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint and the state of torch's generators in its place.
 
-    Args:
-        path: Where to.
-        step: Optimiser steps done; the next batch is a function of it.
-        fingerprint: Digest of what is being trained; a resume must name the same one.
-        module: What is trained.
-        optimiser: Its optimiser.
-        average: The moving average of the weights, if one is kept.
+    Raises:
+        StorageError: The operating system refused.
     """
-    tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
-    for index, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in moments.items()}
-    if average is not None:
-        tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    tensors["random.torch"] = torch.get_rng_state()
-    plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    tensors = {**checkpoint.tensors, **_random_state()}
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     # One entry: several are written in an order that changes from process to process.
-    state = json.dumps({"step": step, "fingerprint": fingerprint})
+    state = json.dumps({"step": checkpoint.step, "fingerprint": checkpoint.fingerprint})
     write_atomically(path, save(plain, {_STATE: state}))
 
 
-def load_checkpoint(
-    path: Path,
-    *,
-    fingerprint: str,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    average: nn.Module | None,
-) -> int:
-    """Restore what :func:`save_checkpoint` wrote; return the steps done, 0 if there is nothing.
+def load_checkpoint(path: Path, *, fingerprint: str) -> Checkpoint | None:
+    """Read what :func:`save_checkpoint` wrote and set torch's generators as they were.
 
-    A checkpoint of something else (another fingerprint) counts as nothing.
+    Returns:
+        The checkpoint; None where there is none, or one of something else (another fingerprint).
 
     Raises:
         DamagedData: The file is there but cannot be read.
     """
     if not path.exists():
-        return 0
+        return None
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
+            state = json.loads(file.metadata().get(_STATE, "{}"))
+            if state.get("fingerprint") != fingerprint:
+                return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise DamagedData(f"checkpoint {path} cannot be read: {error}; delete it") from error
-    state_at = json.loads(metadata.get(_STATE, "{}"))
-    if state_at.get("fingerprint") != fingerprint:
-        return 0
-    module.load_state_dict(_below(tensors, "module."))
-    if average is not None:
-        average.load_state_dict(_below(tensors, "average."))
-    state: dict[int, dict[str, Any]] = {}
-    for name, value in _below(tensors, "optimiser.").items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    torch.set_rng_state(tensors["random.torch"])
-    return int(state_at["step"])
+    _set_random_state(tensors)
+    return Checkpoint(step=int(state["step"]), fingerprint=fingerprint, tensors=tensors)
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _random_state() -> dict[str, Tensor]:
+    states = {f"{_RANDOM}.cpu": torch.get_rng_state()}
+    if torch.accelerator.is_available():
+        device = torch.accelerator.current_accelerator()
+        assert device is not None
+        states[f"{_RANDOM}.{device.type}"] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def _set_random_state(tensors: Mapping[str, Tensor]) -> None:
+    for kind, state in below(tensors, f"{_RANDOM}.").items():
+        if kind == "cpu":
+            torch.set_rng_state(state)
+        elif torch.accelerator.is_available():
+            torch.get_device_module(kind).set_rng_state(state)

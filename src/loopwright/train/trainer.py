@@ -1,16 +1,18 @@
 """The trainer: one loop for every family.
 
 A batch is a pure function of ``(seed, step)``, so the number of the step *is* the position in
-the data, and a run that was killed goes on bit for bit as if it had not been.
+the data, and a run that was killed goes on bit for bit as if it had not been. The same holds for
+the share of a batch that one process, or one turn of gradient accumulation, computes.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +20,40 @@ from torch import Tensor, nn
 from loopwright.core.digest import digest_json
 from loopwright.core.errors import InvalidConfig, LoopwrightError
 from loopwright.core.stage import ProgressSink
-from loopwright.train.checkpoint import load_checkpoint, save_checkpoint
+from loopwright.train.balance import ExpertBalance
+from loopwright.train.checkpoint import Checkpoint, below, load_checkpoint, save_checkpoint
 from loopwright.train.metrics import MetricsFile, curves, read_metrics
+from loopwright.train.parallel import ALONE, Processes
+from loopwright.train.throughput import Throughput
 
-LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
-"""The loss of one step and its parts; draws its batch from the number of the step alone."""
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A share of the batch of one step."""
+
+    step: int
+    index: int = 0
+    count: int = 1
+    """Equal shares that the batch is divided into."""
+
+    def rows(self, total: int) -> slice:
+        """Return which of ``total`` rows belong to this share.
+
+        Raises:
+            InvalidConfig: They cannot be divided evenly.
+        """
+        if total % self.count:
+            raise InvalidConfig(
+                f"a batch of {total} rows cannot be divided into {self.count} equal shares "
+                "(processes times accumulation); choose a multiple"
+            )
+        each = total // self.count
+        return slice(self.index * each, (self.index + 1) * each)
+
+
+LossAt = Callable[[Portion], tuple[Tensor, dict[str, Tensor]]]
+"""The loss of one portion and its named parts, drawing its rows from the portion alone. The
+losses of the portions of a step average to the loss of the step, however many there are."""
 
 
 class Diverged(LoopwrightError):
@@ -36,10 +67,19 @@ class TrainerConfig:
     steps: int
     learning_rate: float = 7e-4
     warmup_steps: int = 20
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
     final_rate: float = 0.02
-    """Share of the learning rate that is left at the last step of the cosine."""
+    """Share of the learning rate that is left at the last step."""
     weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
     clip_norm: float = 1.0
+    accumulate: int = 1
+    """Portions that a process computes one after the other for one step, to save memory."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of products; weights, moments and sums stay in float32."""
+    compile: bool = False
+    """Whether the module is compiled first. Worth it on an accelerator, not on a CPU."""
     average_decay: float | None = None
     """Decay of the moving average of the weights; None keeps none."""
     checkpoint_every_steps: int = 100
@@ -47,7 +87,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be walked."""
-        for name in ("steps", "checkpoint_every_steps", "log_every_steps"):
+        for name in ("steps", "checkpoint_every_steps", "log_every_steps", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
         if not self.learning_rate > 0:
@@ -56,13 +96,17 @@ class TrainerConfig:
             raise InvalidConfig(f"average_decay is {self.average_decay}; expected 0 to 1")
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step: linear warm-up, then a cosine."""
+        """Return the learning rate of a step: linear warm-up, then the schedule."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        cosine = 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
-        return self.learning_rate * warm * (self.final_rate + (1.0 - self.final_rate) * cosine)
+        left = {
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * step / self.steps)),
+            "linear": 1.0 - step / self.steps,
+            "constant": 1.0,
+        }[self.schedule]
+        return self.learning_rate * warm * (self.final_rate + (1.0 - self.final_rate) * left)
 
 
-def train(
+def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     module: nn.Module,
     loss_at: LossAt,
     config: TrainerConfig,
@@ -71,20 +115,25 @@ def train(
     identity: str,
     folder: Path,
     progress: ProgressSink,
+    processes: Processes = ALONE,
+    step_tokens: int = 0,
 ) -> dict[str, list[list[float]]]:
     """Train ``module`` in place and return its loss curves.
 
     Started again with the same arguments after a crash, it goes on from its last checkpoint and
-    ends at the same bits.
+    ends at the same bits, on a CPU.
 
     Args:
-        module: What to train; leaves with the averaged weights if the config asks for them.
-        loss_at: The loss of a step.
+        module: What to train; leaves with the averaged weights if the config asks for them. With
+            several processes it is spread already, and ``loss_at`` calls it as a function.
+        loss_at: The loss of a portion of a step.
         config: How.
         name: Names the files in ``folder``.
         identity: Digest of everything else that shapes the result (data, seed, architecture).
         folder: Holds checkpoint and metrics; outlives a crash.
         progress: Told the finished fraction.
+        processes: Those that train together.
+        step_tokens: Tokens in the batch of a step, for the throughput; 0 if that means nothing.
 
     Raises:
         Diverged: The loss became NaN or infinite.
@@ -92,15 +141,23 @@ def train(
         DamagedData: The checkpoint to resume from cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(module, config, folder / f"{name}.safetensors", identity)
+    run = _Run(module, config, folder / f"{name}.safetensors", identity, processes)
     first = run.resume()
     module.train()
-    with MetricsFile(folder / f"{name}.jsonl", resume_at=first) as metrics:
+    if config.compile:
+        module.compile()
+    speed = Throughput(config.steps, first, step_tokens, config.precision)
+    # Every process keeps the same lines; that of the first is the one that is read.
+    metrics_name = f"{name}.jsonl" if processes.is_first else f"{name}.{processes.rank}.jsonl"
+    with MetricsFile(folder / metrics_name, resume_at=first) as metrics:
         for step in range(first, config.steps):
-            values = run.step(step, loss_at)
+            with speed.step():
+                values = run.step(step, loss_at)
             if step % config.log_every_steps == 0:
-                metrics.append(step, {k: float(v) for k, v in values.items()})
-                progress(step / config.steps, f"{name}: loss {float(values['loss']):.4f}")
+                line = {key: float(processes.mean(value)) for key, value in values.items()}
+                metrics.append(step, line)
+                message = f"{name}: loss {line['loss']:.4f}, {speed.message(step)}"
+                progress(step / config.steps, message)
             if (step + 1) % config.checkpoint_every_steps == 0 or step + 1 == config.steps:
                 metrics.sync()
                 run.save(step + 1)
@@ -111,11 +168,19 @@ def train(
 class _Run:
     """Module, optimiser and average of one run, and where they are kept."""
 
-    def __init__(self, module: nn.Module, config: TrainerConfig, path: Path, identity: str) -> None:
-        self.module, self.config, self.path = module, config, path
+    def __init__(
+        self,
+        module: nn.Module,
+        config: TrainerConfig,
+        path: Path,
+        identity: str,
+        processes: Processes,
+    ) -> None:
+        self.module, self.config, self.path, self.processes = module, config, path, processes
         self.fingerprint = digest_json({"config": asdict(config), "identity": identity})
-        matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
-        vectors = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
+        self.named = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        matrices = [p for p in self.named.values() if p.ndim >= 2]
+        vectors = [p for p in self.named.values() if p.ndim < 2]
         self.parameters = matrices + vectors
         self.optimiser = torch.optim.AdamW(
             [
@@ -123,49 +188,98 @@ class _Run:
                 {"params": vectors, "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
-            betas=(0.9, 0.99),
+            betas=config.betas,
             fused=True,
         )
-        self.average = copy.deepcopy(module) if config.average_decay is not None else None
-
-    def resume(self) -> int:
-        return load_checkpoint(self.path, **self._parts())
-
-    def save(self, step: int) -> None:
-        save_checkpoint(self.path, step=step, **self._parts())
-
-    def _parts(self) -> dict:
-        return {
-            "fingerprint": self.fingerprint,
-            "module": self.module,
-            "optimiser": self.optimiser,
-            "average": self.average,
-        }
+        self.average: dict[str, Tensor] = {}
+        if config.average_decay is not None:
+            self.average = {n: p.detach().clone() for n, p in self.named.items()}
+        self.balance = ExpertBalance(module, processes)
 
     def step(self, step: int, loss_at: LossAt) -> dict[str, Tensor]:
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.rate_at(step)
-        loss, values = loss_at(step)
+        self.optimiser.zero_grad(set_to_none=True)
+        values = self._descend(step, loss_at)
+        loss = self.processes.mean(values["loss"])
         if not torch.isfinite(loss):
             raise Diverged(
                 f"the loss is {loss.item()} at step {step}; lower learning_rate "
                 f"(now {self.config.learning_rate:g}) or look for bad values in the data"
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        norm = self.processes.clip(self.parameters, self.config.clip_norm)
         self.optimiser.step()
         self._update_average()
-        return {"loss": loss.detach(), **values, "gradient_norm": norm.detach()}
+        return {**values, "gradient_norm": norm.detach(), **self.balance.step()}
+
+    def _descend(self, step: int, loss_at: LossAt) -> dict[str, Tensor]:
+        """Gather the gradients of every portion of this process; return the mean values."""
+        turns, values = self.config.accumulate, {}
+        for turn in range(turns):
+            portion = Portion(
+                step,
+                index=self.processes.data_index * turns + turn,
+                count=self.processes.data_count * turns,
+            )
+            with self._precision():
+                loss, parts = loss_at(portion)
+            self.balance.observe()
+            with self.processes.last_turn(self.module, turn + 1 == turns):
+                (loss / turns).backward()
+            for name, value in {"loss": loss, **parts}.items():
+                values[name] = values.get(name, 0.0) + value.detach() / turns
+        return values
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.parameters[0].device.type, dtype=torch.bfloat16)
 
     def _update_average(self) -> None:
-        if self.average is None or self.config.average_decay is None:
-            return
-        with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.module.parameters(), strict=True):
-                kept.lerp_(new, 1.0 - self.config.average_decay)
+        if self.config.average_decay is not None:
+            with torch.no_grad():
+                for name, kept in self.average.items():
+                    kept.lerp_(self.named[name].detach(), 1.0 - self.config.average_decay)
 
     def finish(self) -> None:
-        if self.average is not None:
-            self.module.load_state_dict(self.average.state_dict())
+        with torch.no_grad():
+            for name, kept in self.average.items():
+                self.named[name].copy_(kept)
         self.module.eval()
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint of whole tensors; every process takes part, the first one writes."""
+        whole = {name: self.processes.whole(value) for name, value in self._tensors()}
+        if self.processes.is_first:
+            save_checkpoint(
+                self.path, Checkpoint(step=step, fingerprint=self.fingerprint, tensors=whole)
+            )
+        self.processes.wait()
+
+    def resume(self) -> int:
+        """Go back to the last checkpoint; return the steps done."""
+        found = load_checkpoint(self.path, fingerprint=self.fingerprint)
+        if found is None:
+            return 0
+        self._restore_moments(below(found.tensors, "optimiser."))
+        with torch.no_grad():
+            for name, value in self._tensors():
+                value.copy_(self.processes.placed(found.tensors[name], value))
+        return found.step
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield everything that the next step depends on, by name."""
+        for name, value in self.module.state_dict().items():
+            yield f"module.{name}", value
+        for name, value in self.average.items():
+            yield f"average.{name}", value
+        for name, parameter in self.named.items():
+            for moment, value in self.optimiser.state[parameter].items():
+                yield f"optimiser.{name}.{moment}", value
+
+    def _restore_moments(self, whole: dict[str, Tensor]) -> None:
+        """Make room for the optimiser's moments, laid out as their parameters are."""
+        for name, parameter in self.named.items():
+            for moment, value in below(whole, f"{name}.").items():
+                room = torch.empty_like(parameter) if value.ndim else torch.zeros(())
+                self.optimiser.state[parameter][moment] = room

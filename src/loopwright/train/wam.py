@@ -213,7 +213,7 @@ class _Run:
         settings = {name: getattr(self.config, name) for name in _MOTION_SETTINGS}
         found = train(
             self.model.motion,
-            lambda step: motion_loss(self.model, batches.at(step)),
+            lambda portion: motion_loss(self.model, batches.at(portion.step)),
             TrainerConfig(steps=self.config.motion_steps, learning_rate=self.config.learning_rate),
             name="motion",
             identity=self._identity(settings, _labelled_digests(own)),
@@ -259,7 +259,7 @@ class _Run:
         batches = self._policy_batches()
         found = train(
             trained,
-            lambda step: policy_loss(self.model, batches.at(step), weights),
+            lambda portion: policy_loss(self.model, batches.at(portion.step), weights),
             TrainerConfig(
                 steps=self.config.policy_steps,
                 learning_rate=self.config.learning_rate,

@@ -1,0 +1,76 @@
+"""Training one model with several processes.
+
+How a model is spread is applied in one place and in one order; nothing in a model knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParallelConfig:
+    """How a model is spread over the processes that torchrun has started."""
+
+    data: Literal["replicate", "shard"] = "replicate"
+    """What the processes left over by the other ways do: hold the whole model each and average
+    gradients (DDP), or hold a share of every weight (FSDP2)."""
+    tensor: int = 1
+    """Processes among which every matrix of a layer is split."""
+    expert: int = 1
+    """Processes among which the experts of a layer are spread."""
+    recompute: bool = False
+    """Whether activations of a block are computed again in the backward pass instead of kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Processes:
+    """This process's place among those that train one model together."""
+
+    rank: int = 0
+    data_index: int = 0
+    """Which share of every batch it computes."""
+    data_count: int = 1
+    """How many shares there are."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that writes files and shows progress."""
+        return self.rank == 0
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean over all shares of the batch."""
+        return value
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum over all shares of the batch."""
+        return value
+
+    def whole(self, value: Tensor) -> Tensor:
+        """Return a tensor whole, of which this process may hold only a part."""
+        return value
+
+    def placed(self, whole: Tensor, like: Tensor) -> Tensor:
+        """Return this process's part of a whole tensor, as ``like`` is split."""
+        return whole.to(device=like.device, dtype=like.dtype)
+
+    def last_turn(self, module: nn.Module, is_last: bool) -> AbstractContextManager[None]:
+        """Return a block for a backward pass; only after the last one need gradients be shared."""
+        return nullcontext()
+
+    def wait(self) -> None:
+        """Wait until every process has come this far."""
+
+    def clip(self, parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
+        """Scale the gradients down to a norm of at most ``limit``; return the norm they had."""
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+
+ALONE = Processes()
+"""One process that does everything."""
