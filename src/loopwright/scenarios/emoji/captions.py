@@ -27,21 +27,21 @@ COLOURS = (
 _JOINER, _INVISIBLE = "200D", "FE0F"
 _PERSON = "1F9D1"
 _GENDERED_PERSONS = {"1F468", "1F469"}
-_SIGNS = {"2640", "2642", "27A1"}
+_SIGN = re.compile(r"-200D-(2640|2642|27A1)\b")
 """Joined to a person: female, male, facing right."""
-_TONES = {f"1F3F{digit}" for digit in "BCDEF"}
 _FAMILY_MEMBERS = {_PERSON, "1F9D2", "1F466", "1F467"}
 _SAME_CONCEPT = {
     "1F466": "1F9D2", "1F467": "1F9D2",  # boy, girl: child
     "1F474": "1F9D3", "1F475": "1F9D3",  # old man, old woman: older person
     "1F478": "1FAC5", "1F934": "1FAC5",  # princess, prince: person with crown
-    "1F385": "1F9D1-1F384", "1F936": "1F9D1-1F384",  # Santa Claus, Mrs. Claus: Mx Claus
+    "1F385": "1F9D1-200D-1F384", "1F936": "1F9D1-200D-1F384",  # Santa Claus, Mrs. Claus: Mx Claus
     "1F57A": "1F483",  # man dancing, woman dancing
     "1F930": "1FAC4", "1FAC3": "1FAC4",  # pregnant woman, man: person
-    "1F46B": "1F9D1-1F91D-1F9D1", "1F46C": "1F9D1-1F91D-1F9D1",  # two people holding hands
-    "1F46D": "1F9D1-1F91D-1F9D1",
-    "1F9D1-2764-1F48B-1F9D1": "1F48F",  # kiss
-    "1F9D1-2764-1F9D1": "1F491",  # couple with heart
+    "1F46B": "1F9D1-200D-1F91D-200D-1F9D1",  # two people holding hands
+    "1F46C": "1F9D1-200D-1F91D-200D-1F9D1",
+    "1F46D": "1F9D1-200D-1F91D-200D-1F9D1",
+    "1F9D1-200D-2764-200D-1F48B-200D-1F9D1": "1F48F",  # kiss
+    "1F9D1-200D-2764-200D-1F9D1": "1F491",  # couple with heart
 }  # fmt: skip
 """Genders that have code points of their own, rather than a sign."""
 
@@ -84,14 +84,12 @@ def normal_hexcode(text: str) -> str:
 
 
 def base_of(parent: str) -> str:
-    """Return the concept of an emoji without tones (``1F468-200D-1F692``: ``1F9D1-1F692``)."""
-    parts = [part for part in parent.split("-") if part != _JOINER and part not in _TONES]
-    if len(parts) > 1:
-        parts = [part for part in parts if part not in _SIGNS]
-    parts = [_PERSON if part in _GENDERED_PERSONS else part for part in parts]
-    if len(parts) > 1 and set(parts) <= _FAMILY_MEMBERS:
+    """Return the concept of an emoji without tones (man firefighter: firefighter)."""
+    parts = [_PERSON if part in _GENDERED_PERSONS else part for part in parent.split("-")]
+    base = _SIGN.sub("", "-".join(parts))
+    members = [part for part in parts if part != _JOINER]
+    if len(members) > 1 and set(members) <= _FAMILY_MEMBERS:
         return "1F46A"
-    base = "-".join(parts)
     return _SAME_CONCEPT.get(base, base)
 
 

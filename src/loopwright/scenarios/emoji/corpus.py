@@ -37,7 +37,7 @@ from loopwright.store.corpus import (
 )
 from loopwright.store.durable import storing, try_lock
 
-NAME, VERSION = "emoji", 1
+NAME, VERSION = "emoji", 2
 """Name and version of the corpus; the version rises when the same packages give other rows."""
 
 _LABEL, _TAGS = "label.", "tags."
@@ -56,8 +56,10 @@ class Emoji:
     picture: np.ndarray
     """int32 ``(N,)``: the first row with the very same pixels (some emoji share a drawing)."""
     hexcode: np.ndarray
-    """Object ``(N,)`` of str, as are the next six."""
+    """Object ``(N,)`` of str, as are the next seven."""
     style: np.ndarray
+    parent: np.ndarray
+    """Hexcode of the same emoji without skin tones."""
     base: np.ndarray
     """Hexcode of the concept without tone, gender and direction."""
     group: np.ndarray
@@ -181,6 +183,7 @@ def read_emoji(corpus: Corpus) -> Emoji:
         picture=column("picture"),
         hexcode=column("hexcode"),
         style=column("style"),
+        parent=column("parent"),
         base=column("base"),
         group=column("group"),
         subgroup=column("subgroup"),
@@ -280,6 +283,7 @@ def _columns(rows: Sequence[tuple[Style, Caption]], pixels: np.ndarray) -> pa.Ta
     texts = {
         "hexcode": [c.hexcode for c in captions],
         "style": [style for style, _ in rows],
+        "parent": [c.parent for c in captions],
         "base": [c.base for c in captions],
         "group": [c.group for c in captions],
         "subgroup": [c.subgroup for c in captions],
