@@ -7,7 +7,8 @@
     │   ├── UnknownName            nothing of that name (suggests a near one)
     │   ├── MissingExtra           an optional dependency is absent (names the install command)
     │   ├── MissingSystemLibrary   a library of the operating system is absent (names the command)
-    │   └── InvalidConfig          a configuration value is impossible
+    │   ├── InvalidConfig          a configuration value is impossible
+    │   └── Unidentified           the data given cannot answer (the message says what to add)
     ├── ContractError              a plug-in broke its contract; fix the plug-in
     │   ├── WorldError             a world emitted a wrong shape, type, range, or NaN
     │   ├── PolicyError            a policy returned a wrong chunk, or NaN
@@ -89,6 +90,10 @@ class InvalidConfig(UsageError):
     """A configuration value is impossible."""
 
 
+class Unidentified(UsageError):
+    """The data given cannot answer the question; the message says what to add."""
+
+
 class ContractError(LoopwrightError):
     """A plug-in (world, policy, verifier) broke its contract."""
 
@@ -131,6 +136,11 @@ class StageCrashed(StageError):
 
 class StageFailed(StageError):
     """A stage raised an error; the message carries it."""
+
+    def __init__(self, message: str, *, raised: str = "") -> None:
+        """Keep the name of the error's class beside the message: no more of it crosses a process."""
+        super().__init__(message)
+        self.raised = raised
 
 
 class Infeasible(StageError):
