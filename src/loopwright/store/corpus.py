@@ -26,7 +26,7 @@ FORMAT = 1
 """Version of the layout of file and companion."""
 
 _FACTS_KEY = b"loopwright.corpus"
-_SHAPE_KEY = b"shape"
+_SHAPE_KEY, _TYPE_KEY = b"shape", b"type"
 _MOST_BYTES = 8 << 30
 """Largest corpus that is unpacked; the emoji at 96 px have 0.3 GB."""
 
@@ -112,26 +112,41 @@ class Corpus:
             raise UnknownName("column", name, self._table.column_names)
         field = self._table.schema.field(name)
         column = self._table.column(name).combine_chunks()
-        if pa.types.is_fixed_size_list(field.type):
-            shape = json.loads((field.metadata or {}).get(_SHAPE_KEY, b"[-1]"))
-            return column.flatten().to_numpy().reshape(self.num_rows, *shape).copy()
+        if pa.types.is_fixed_size_binary(field.type):
+            return _array(field, column)
         if pa.types.is_list(field.type):
             values = np.empty(self.num_rows, object)
             values[:] = [tuple(item) for item in column.to_pylist()]
             return values
-        if pa.types.is_dictionary(field.type):
-            column = column.cast(field.type.value_type)
         return column.to_numpy(zero_copy_only=False).copy()
 
 
 def array_column(name: str, values: np.ndarray) -> tuple[pa.Field, pa.Array]:
-    """Return the field and the column that keep an array ``(N, ...)`` of numbers with its shape."""
-    values = np.ascontiguousarray(values)
-    size = int(np.prod(values.shape[1:]))
-    flat = pa.array(values.reshape(-1))
-    column = pa.FixedSizeListArray.from_arrays(flat, size)
-    shape = json.dumps(list(values.shape[1:])).encode()
-    return pa.field(name, column.type, metadata={_SHAPE_KEY: shape}), column
+    """Return the field and the column that keep an array ``(N, ...)`` of numbers with its shape.
+
+    A row is kept as its bytes: Parquet would spend eight more on the nesting of each number.
+    """
+    values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
+    kind = pa.binary(values[:1].nbytes if len(values) else values.itemsize)
+    column = pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    metadata = {
+        _SHAPE_KEY: json.dumps(values.shape[1:]).encode(),
+        _TYPE_KEY: values.dtype.name.encode(),
+    }
+    return pa.field(name, kind, nullable=False, metadata=metadata), column
+
+
+def _array(field: pa.Field, column: pa.Array) -> np.ndarray:
+    metadata = field.metadata or {}
+    try:
+        shape = tuple(map(int, json.loads(metadata[_SHAPE_KEY])))
+        kind = np.dtype(metadata[_TYPE_KEY].decode()).newbyteorder("<")
+        data = memoryview(column.buffers()[1])[column.offset * field.type.byte_width :]
+        count = len(column) * int(np.prod(shape))
+        values = np.frombuffer(data, kind, count).reshape(len(column), *shape)
+    except (KeyError, ValueError, TypeError) as error:
+        raise CorpusDamaged(f"column {field.name!r} is no array of one shape: {error}") from error
+    return values.astype(kind.newbyteorder("="))  # a copy: Arrow's memory is read-only
 
 
 def write_corpus(path: Path, table: pa.Table, *, facts: CorpusFacts) -> Corpus:
@@ -152,7 +167,10 @@ def write_corpus(path: Path, table: pa.Table, *, facts: CorpusFacts) -> Corpus:
     stated = {_FACTS_KEY: canonical_json({"format": FORMAT, **facts.to_json()})}
     table = table.replace_schema_metadata(stated)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=9)
+    texts = [f.name for f in table.schema if not pa.types.is_fixed_size_binary(f.type)]
+    # pyarrow's stub knows no list of columns here, its documentation does.
+    coding: dict[str, Any] = {"use_dictionary": texts}
+    pq.write_table(table, sink, compression="zstd", compression_level=9, **coding)
     data = sink.getvalue().to_pybytes()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storing(path):

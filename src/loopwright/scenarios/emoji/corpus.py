@@ -37,7 +37,7 @@ from loopwright.store.corpus import (
 )
 from loopwright.store.durable import storing, try_lock
 
-NAME, VERSION = "emoji", 2
+NAME, VERSION = "emoji", 3
 """Name and version of the corpus; the version rises when the same packages give other rows."""
 
 _LABEL, _TAGS = "label.", "tags."

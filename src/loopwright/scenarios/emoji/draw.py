@@ -101,7 +101,7 @@ def draw(svg: str) -> np.ndarray:
     except ValueError as error:
         raise DamagedData(f"a drawing of {len(svg)} characters cannot be drawn: {error}") from error
     decoder = av.CodecContext.create("png", "r")
-    (frame,) = decoder.decode(av.Packet(bytes(png)))  # type: ignore[attr-defined]
+    (frame,) = decoder.decode(av.Packet(bytes(png)))
     return frame.to_ndarray(format="rgb24")
 
 
