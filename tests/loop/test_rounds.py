@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
+from small_loop import StopsAfter, Whole, digest_of, turn
 
-from loopwright.compute.execute import InProcessExecutor
 from loopwright.core.errors import (
     ContractError,
-    DamagedData,
     PolicyError,
     StaleChampion,
     UnknownName,
@@ -21,12 +18,8 @@ from loopwright.core.errors import (
     WorldError,
 )
 from loopwright.core.scenario import split_of, split_seed
-from loopwright.core.stage import Receipt, Site, StageSpec
 from loopwright.loop.config import Learner, LoopConfig, RoundPlan
-from loopwright.loop.engine import Engine
 from loopwright.loop.promotion import roll_back
-from loopwright.loop.records import Ending, RoundRecord
-from loopwright.loop.rounds import Loop
 from loopwright.loop.stages import refuse_held_out
 from loopwright.loop.story import tell
 from loopwright.recipes.registry import get_recipe
@@ -36,73 +29,6 @@ from loopwright.store.workspace import Workspace
 
 HERE = Path(__file__).parent
 ODD_LEARNERS = "odd_learners"
-
-
-@pytest.fixture(autouse=True)
-def _importable_learners(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
-
-
-@pytest.fixture(scope="module")
-def config() -> LoopConfig:
-    smoke = get_recipe("smoke")
-    gate = replace(smoke.gate, max_pairs=20)
-    return replace(smoke, gate=gate, operate_episodes=4, sealed_episodes=4, film_px=16)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A loop that nothing disturbed; tests that change it take a copy."""
-
-    folder: Path
-    records: list[RoundRecord]
-    ending: Ending | None
-
-    @property
-    def digest(self) -> str:
-        return digest_of((self.records, self.ending))
-
-    def copy(self, folder: Path) -> Path:
-        return shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, config: LoopConfig) -> Whole:
-    folder = tmp_path_factory.mktemp("whole")
-    return Whole(folder, *turn(folder, config))
-
-
-class StopsAfter(InProcessExecutor):
-    """Runs so many stages, then the command is interrupted."""
-
-    def __init__(self, stages: int) -> None:
-        self.left = stages
-
-    def run(self, spec: StageSpec, site: Site, **hooks) -> Receipt:
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
-        return super().run(spec, site, **hooks)
-
-
-def turn(
-    folder: Path, config: LoopConfig, executor: InProcessExecutor | None = None
-) -> tuple[list[RoundRecord], Ending | None]:
-    # The digest of the code is a constant here: who edits while the tests run gets no odd failure.
-    with (
-        Workspace.create(folder, exclusive=True) as workspace,
-        patch("loopwright.loop.engine.code_digest", lambda: "this code"),
-    ):
-        loop = Loop(config, Engine(workspace, executor or InProcessExecutor(), parallel=1))
-        records = loop.run()
-        return records, loop.end()
-
-
-def digest_of(result: tuple[list[RoundRecord], Ending | None]) -> str:
-    """Return everything that must be equal in equal loops."""
-    records, ending = result
-    assert ending is not None
-    return json.dumps([r.to_json() for r in (*records, ending)], sort_keys=True)
 
 
 def test_a_worthless_challenger_is_refused_and_a_better_one_promoted(whole: Whole) -> None:
@@ -207,41 +133,6 @@ def test_a_promotion_against_a_champion_that_has_moved_is_refused(
                 decision_id="late",
                 gate_report=whole.records[1].gate_report,
             )
-
-
-def _flip_a_byte(path: Path) -> None:
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(bytes(data))
-
-
-def test_a_damaged_episode_is_put_away_and_recorded_again(
-    tmp_path: Path, config: LoopConfig, whole: Whole
-) -> None:
-    folder = tmp_path
-    with pytest.raises(KeyboardInterrupt):
-        turn(folder, config, StopsAfter(2))  # demonstrations and play are there, nothing else
-    with Workspace.open(folder) as workspace:
-        victim = workspace.ledger.episodes(kind="demo")[3].id
-        _flip_a_byte(workspace.episodes_folder / victim / "data.parquet")
-    with pytest.raises(DamagedData, match=r"data\.parquet"):
-        turn(folder, config)
-    assert digest_of(turn(folder, config)) == whole.digest
-
-
-def test_a_damaged_candidate_is_put_away_and_trained_again(
-    tmp_path: Path, config: LoopConfig, whole: Whole
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        turn(tmp_path, config, StopsAfter(6))  # the first champion has been operated
-    champion = whole.records[0].challenger
-    with Workspace.open(tmp_path) as workspace:
-        manifest = workspace.objects.read_json(champion)["folder"]
-        _flip_a_byte(workspace.objects.path(manifest["weights.json"]))
-    with pytest.raises(DamagedData):
-        turn(tmp_path, config)
-    assert digest_of(turn(tmp_path, config)) == whole.digest
 
 
 def test_held_out_starts_cannot_be_trained_on(whole: Whole) -> None:

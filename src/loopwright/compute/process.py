@@ -178,7 +178,10 @@ def _failure(
     spec: StageSpec, status: int, error: dict[str, str] | None, log: Path
 ) -> StageCrashed | StageFailed:
     if error is not None:
-        failure = StageFailed(f"stage {spec.name!r} failed: {error['error']}: {error['message']}")
+        failure = StageFailed(
+            f"stage {spec.name!r} failed: {error['error']}: {error['message']}",
+            raised=error["error"],
+        )
         failure.add_note(error["traceback"])
         return failure
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loopwright.core.digest import Json
+from loopwright.core.errors import StageFailed, StaleLease
 from loopwright.core.stage import (
     Executor,
     Receipt,
@@ -27,8 +28,19 @@ from loopwright.core.stage import (
     code_digest,
     environment_digest,
 )
+from loopwright.store.episode_files import DamagedEpisode
 from loopwright.store.ledger import Attempt
+from loopwright.store.objects import DamagedObject
 from loopwright.store.workspace import Workspace
+
+_DAMAGE = (DamagedObject, DamagedEpisode)
+
+
+def is_damage(error: BaseException) -> bool:
+    """Tell whether something damaged was read, here or in a stage; it has been put away."""
+    if isinstance(error, StageFailed):
+        return error.raised in {kind.__name__ for kind in _DAMAGE}
+    return isinstance(error, _DAMAGE)
 
 
 class Display(Protocol):
@@ -123,7 +135,8 @@ class Engine:
 
         Raises:
             StageError: A stage failed. Those that had finished by then are committed; those that
-                were still running are stopped, and so is the executor.
+                were still running are stopped, and so is the executor. Only when what it read was
+                damaged (:func:`is_damage`) they run on, for it can be made anew and read again.
         """
         keys = [work.spec.key for work in works]
         known = self.workspace.ledger.receipts(keys)
@@ -131,6 +144,24 @@ class Engine:
         todo = {key: w for key, w in zip(keys, works, strict=True) if key not in receipts}
         receipts |= self._execute(list(todo.values()))
         return [receipts[key] for key in keys]
+
+    def restore(self, keys: Iterable[str]) -> None:
+        """Run finished stages again of whose results something is lost by now, in this order.
+
+        What they make under another code than before may differ from what is on record. Then the
+        record stands, and what was lost stays lost.
+        """
+        keys = list(dict.fromkeys(keys))
+        receipts = self.workspace.ledger.receipts(keys)
+        for key in keys:
+            if key not in receipts or self._holds(receipts[key]):
+                continue
+            spec = self.workspace.ledger.spec(key)
+            self.display.say(f"something that {spec.name} {key[:8]} had made is lost; once more")
+            try:
+                self._execute([Work(spec=spec, label=f"{spec.name}: make anew what was lost")])
+            except StaleLease as error:
+                self.display.say(f"it could not be made anew: {error}")
 
     def has_episodes(self, episodes: Iterable[str]) -> bool:
         """Tell whether every one of some episodes is in the workspace."""
@@ -163,7 +194,8 @@ class Engine:
                         continue
                     failures.append(error)
                     self.workspace.ledger.fail(attempt, f"{type(error).__name__}: {error}")
-                    self._executor.stop()  # nothing good can come of the others any more
+                    if not is_damage(error):
+                        self._executor.stop()  # nothing good can come of the others any more
             except BaseException:
                 # Leaving the block waits for the threads, so end what they wait for.
                 self._executor.stop()

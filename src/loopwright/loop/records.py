@@ -129,6 +129,12 @@ class Ending:
     """Digest of stored imagined and real frames, if the last champion can imagine."""
     stages: tuple[StageName, ...] = ()
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Digests of everything that there is to look at."""
+        films = [digest for film in self.films for digest in (film.first, film.last)]
+        return (*films, self.foresight) if self.foresight else tuple(films)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
         return asdict(self)

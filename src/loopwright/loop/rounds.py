@@ -16,23 +16,25 @@ interruption takes the same way and finds finished stages finished.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from loopwright.core.digest import Json
 from loopwright.core.episode import Outcome, SourceKind
+from loopwright.core.errors import DamagedData, StageFailed
 from loopwright.core.scenario import Box, Request, Scenario, Split, split_seed
 from loopwright.core.seeds import derive_seed
 from loopwright.core.stage import Receipt, Resources, StageResult
 from loopwright.loop.config import LoopConfig, RoundPlan
-from loopwright.loop.engine import Engine, Work
+from loopwright.loop.engine import Engine, Work, is_damage
 from loopwright.loop.gate import FloorCheck, GateDecision, PairedTrial, floor_holds, judge
 from loopwright.loop.records import Ending, Filmed, RoundDecision, RoundRecord, StageName, Trials
 from loopwright.loop.seek import Attempt, seek_data
 from loopwright.scenarios.registry import get_scenario, scenario_source_digest
 from loopwright.store.ledger import Ledger
+from loopwright.store.objects import DamagedObject
 from loopwright.store.snapshots import Snapshot, save_snapshot
 
 # Seeds are handed out in blocks, so that no two purposes of a loop ever share one.
@@ -44,6 +46,10 @@ _OPERATE_BASE = 5_000_000
 _ENDING = "ending"
 """Marks the records behind the rounds; a run has a new ending when its champion has changed."""
 _NUM_FILMS = 3
+_MOST_MENDED = 100
+"""A disk on which more than that is damaged during one command has no business here."""
+
+Part = TypeVar("Part")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -85,11 +91,52 @@ class Loop:
         self._pool = _Pool()
 
     def run(self) -> list[RoundRecord]:
-        """Run every planned round that is not on record yet; return all records."""
+        """Run every planned round that is not on record yet; return all records.
+
+        What earlier rounds had made and is lost or damaged by now is made anew.
+
+        Raises:
+            DamagedData: It cannot be.
+            StageError: A stage failed.
+        """
+        return self._mending(self._go_on)
+
+    def end(self) -> Ending | None:
+        """Compare first and last champion on sealed seeds, and make what people look at.
+
+        Using sealed seeds is counted. None if the configuration wants no sealed episodes.
+
+        Raises:
+            DamagedData: Something is lost or damaged and cannot be made anew.
+            StageError: A stage failed.
+        """
+        return self._mending(self._come_to_an_end)
+
+    def _mending(self, part: Callable[[list[RoundRecord]], Part]) -> Part:
+        """Do a part of the loop; if it comes upon damage, make the damaged thing anew.
+
+        Who reads something damaged puts it away, so here only the stage that made it has to run
+        again. A disk that damages the same thing once more is beyond mending.
+        """
+        seen: set[str] = set()
+        while True:
+            try:
+                return part(self._recall_all())
+            except (DamagedData, StageFailed) as error:
+                if not is_damage(error) or str(error) in seen or len(seen) >= _MOST_MENDED:
+                    raise
+                seen.add(str(error))
+                self.engine.display.say(f"{error} It is made anew.")
+
+    def _recall_all(self) -> list[RoundRecord]:
+        self._pool = _Pool()
         records = recorded_rounds(self.ledger, self.run_id)
         for record in records:
             self._recall(record)
             self._learn_from(record)
+        return records
+
+    def _go_on(self, records: list[RoundRecord]) -> list[RoundRecord]:
         for index in range(len(records), len(self.config.plans)):
             self._stages = []
             record = self._turn(index, self.config.plans[index], records)
@@ -98,18 +145,14 @@ class Loop:
             self._learn_from(record)
         return records
 
-    def end(self) -> Ending | None:
-        """Compare first and last champion on sealed seeds, and make what people look at.
-
-        Using sealed seeds is counted. None if the configuration wants no sealed episodes.
-        """
-        records = recorded_rounds(self.ledger, self.run_id)
+    def _come_to_an_end(self, records: list[RoundRecord]) -> Ending | None:
         if not self.config.sealed_episodes or not records:
             return None
         known = recorded_ending(self.ledger, self.run_id)
         first, last = records[0].champion_after, self.ledger.champion(self.run_id)
         assert last is not None
         if known is not None and known.last.candidate == last:
+            self._restore(known)
             return known
         self._stages = []
         seeds = self._seeds("sealed", 0, self.config.sealed_episodes)
@@ -124,9 +167,16 @@ class Loop:
             ),
             stages=tuple(self._stages),
         )
+        self._restore(ending)
         number = len(self.ledger.rounds(self.run_id))
         self.ledger.record_round(self.run_id, number, {_ENDING: ending.to_json()})
         return ending
+
+    def _restore(self, ending: Ending) -> None:
+        """Make anew what an ending shows and what it was made of, as far as it is lost."""
+        for digest in ending.objects:
+            self._is_whole(digest)  # what is not is put away, so that it counts as lost
+        self.engine.restore(stage.key for stage in ending.stages)
 
     def _film(self, first: Trials, last: Trials) -> tuple[Filmed, ...]:
         """Film the first few sealed starts, whatever came of them."""
@@ -168,9 +218,7 @@ class Loop:
         planned = [replace(r, first=r.first + self._offset()) for r in plan.requests]
         requests = (*planned, *self._sought(index, plan, records))
         added = self._collect(requests)
-        snapshot = self._pool.snapshot(
-            own_successes=plan.own_successes, split_seed=self.config.seed
-        )
+        snapshot = self._snapshot(own_successes=plan.own_successes)
         snapshot_digest = save_snapshot(self.engine.workspace, snapshot)
         champion = self._champion_before(index)
         challenger, fit = self._fit(index, plan, snapshot_digest, champion)
@@ -205,23 +253,23 @@ class Loop:
 
     def _recall(self, record: RoundRecord) -> None:
         """Put what a round on record had collected back into the pool; remake what was lost."""
-        lost = [
-            request
-            for request, episodes in zip(record.requests, record.added, strict=True)
-            if not self.engine.has_episodes(episodes)
-        ]
-        self._run_all([self._collect_work(request) for request in lost])
         for request, episodes in zip(record.requests, record.added, strict=True):
             self._pool.add(request, episodes)
-        if not self.engine.workspace.objects.has_folder(record.challenger):
-            self._fit(
-                record.index,
-                self.config.plans[record.index],
-                record.snapshot,
-                record.champion_before,
-            )
-        if not self.engine.has_episodes(record.operated.episodes):
-            self._try_all({record.operated.candidate: record.operated.seeds}, "operate")
+        if not self._is_whole(record.snapshot):
+            own_successes = self.config.plans[record.index].own_successes
+            save_snapshot(self.engine.workspace, self._snapshot(own_successes=own_successes))
+        if record.gate_report is not None and not self._is_whole(record.gate_report):
+            report = self._gate_report(record.index, _judgement(record))
+            self.engine.workspace.objects.put_json(report)
+        self.engine.restore(stage.key for stage in record.stages)
+
+    def _is_whole(self, digest: str) -> bool:
+        """Tell whether an object is what it was; a damaged one is put away."""
+        try:
+            self.engine.workspace.objects.path(digest)
+        except DamagedObject:
+            return False
+        return True
 
     def _learn_from(self, record: RoundRecord) -> None:
         """Take what the round's operation taught into the pool."""
@@ -250,6 +298,9 @@ class Loop:
             video_tried=self._pool.video_tried,
             first=self._offset() + _SEEK_BASE + index * _ROUND_BLOCK,
         )
+
+    def _snapshot(self, *, own_successes: bool) -> Snapshot:
+        return self._pool.snapshot(own_successes=own_successes, split_seed=self.config.seed)
 
     # -- collect -----------------------------------------------------------------------------
 
@@ -330,25 +381,31 @@ class Loop:
             floor = floor_holds(_paired(genesis, met[challenger]))
             if not floor.holds:
                 outcome, reason = "refuse", floor.reason
-        report: dict[str, Json] = {
-            "run": self.run_id,
-            "round": index,
-            "config": asdict(self.config.gate),
-            "champion": asdict(met[champion]),
-            "challenger": asdict(met[challenger]),
-            "decision": decision.to_json(),
-            "floor": floor.to_json() if floor else None,
-            "outcome": outcome,
-        }
-        return _Judgement(
+        judgement = _Judgement(
             decision=outcome,
             reason=reason,
             gate=decision,
             floor=floor,
-            report=self.engine.workspace.objects.put_json(report),
             champion=met[champion],
             challenger=met[challenger],
         )
+        report = self._gate_report(index, judgement)
+        return replace(judgement, report=self.engine.workspace.objects.put_json(report))
+
+    def _gate_report(self, index: int, judged: _Judgement) -> dict[str, Json]:
+        assert judged.gate is not None
+        assert judged.champion is not None
+        assert judged.challenger is not None
+        return {
+            "run": self.run_id,
+            "round": index,
+            "config": asdict(self.config.gate),
+            "champion": asdict(judged.champion),
+            "challenger": asdict(judged.challenger),
+            "decision": judged.gate.to_json(),
+            "floor": judged.floor.to_json() if judged.floor else None,
+            "outcome": judged.decision,
+        }
 
     # -- promote and operate -----------------------------------------------------------------
 
@@ -463,6 +520,21 @@ class _Judgement:
     report: str | None = None
     champion: Trials | None = None
     challenger: Trials | None = None
+
+
+def _judgement(record: RoundRecord) -> _Judgement:
+    """Return what a gate had concluded, from the record of its round."""
+    gate = GateDecision.from_json(cast("dict[str, Any]", record.gate))
+    floor = FloorCheck.from_json(cast("dict[str, Any]", record.floor)) if record.floor else None
+    return _Judgement(
+        decision=record.decision,
+        reason=record.reason,
+        gate=gate,
+        floor=floor,
+        report=record.gate_report,
+        champion=record.champion_trials,
+        challenger=record.challenger_trials,
+    )
 
 
 def recorded_rounds(ledger: Ledger, run_id: str) -> list[RoundRecord]:

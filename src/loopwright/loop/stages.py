@@ -202,15 +202,20 @@ def foresight_from_bytes(data: bytes) -> Foresight:
 
 
 def _read(workspace: Workspace, episode_ids: Sequence[str]) -> list[Episode]:
-    """Read episodes; a damaged one is put away, so that running again records it anew."""
-    reader = EpisodeReader(workspace)
-    try:
-        return [reader.read(episode_id) for episode_id in episode_ids]
-    except DamagedEpisode as error:
-        quarantine_episode(workspace, error.episode, str(error))
-        raise
-    finally:
-        reader.close()
+    """Read episodes; damaged ones are put away, all of them, so that they are recorded anew."""
+    episodes: list[Episode] = []
+    damage: list[DamagedEpisode] = []
+    with closing(EpisodeReader(workspace)) as reader:
+        for episode_id in episode_ids:
+            try:
+                episodes.append(reader.read(episode_id))
+            except DamagedEpisode as error:
+                damage.append(error)
+                if (workspace.episodes_folder / episode_id).is_dir():
+                    quarantine_episode(workspace, episode_id, str(error))
+    if damage:
+        raise damage[0]
+    return episodes
 
 
 def _policy(workspace: Workspace, candidate: str, scratch: Path) -> Policy:

@@ -65,6 +65,25 @@ class StageTable(Table):
         )
         return {key: _checked(key, digest, text) for key, digest, text in found}
 
+    def spec(self, key: str) -> StageSpec:
+        """Return what a stage was, which has been attempted at least once.
+
+        Raises:
+            DamagedData: Nothing of that key was attempted, or it is not what was written.
+        """
+        query = "SELECT spec FROM attempts WHERE key = ? ORDER BY epoch DESC LIMIT 1"
+        for (text,) in self._database.rows(query, [key]):
+            try:
+                spec = StageSpec.from_json(json.loads(text))
+                if spec.key == key:
+                    return spec
+            except (ValueError, KeyError, TypeError):
+                pass  # told below, like any other change
+        raise DamagedData(
+            f"what stage {key} was can no longer be read in the ledger; "
+            "restore ledger.db from a backup, or begin a new workspace"
+        )
+
     def begin_attempt(self, spec: StageSpec, *, owner: str) -> Attempt:
         """Take the right to commit a stage; every older attempt at it loses that right.
 
