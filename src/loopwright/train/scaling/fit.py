@@ -63,7 +63,8 @@ class Fit:
     @property
     def spread(self) -> float:
         """Standard deviation of one run about the law, in nats of log loss."""
-        return float(self.noise.std())
+        missed = [np.log(run.loss / self.law.loss(run.params, run.tokens)) for run in self.runs]
+        return float(np.sqrt(np.square(missed).sum() / (len(missed) - 5)))
 
     def extrapolation(self, params: float | None, tokens: float | None) -> float:
         """Return how many times beyond the fitted range a place lies; 1 inside it."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from loopwright.core.digest import canonical_json, digest_json
-from loopwright.core.errors import InvalidConfig, Unidentified, WorkspaceBusy
+from loopwright.core.errors import DamagedData, InvalidConfig, Unidentified, WorkspaceBusy
 from loopwright.core.stage import ProgressSink
 from loopwright.store.durable import storing, try_lock
 from loopwright.train.scaling.design import check_design
@@ -147,6 +147,7 @@ def run_grid(
         progress: Told the finished share of compute and a message.
 
     Raises:
+        DamagedData: The file holds something else than results.
         WorkspaceBusy: Another process is at the same file.
         StorageError: The disk refuses a line.
     """
@@ -188,31 +189,39 @@ def _result(grid: Grid, found: Mapping[GridPoint, ScalingRun | None]) -> GridRes
 
 
 class _Lines:
-    """An open file of JSON lines."""
+    """A file of JSON lines, open for reading and for adding."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path, self._descriptor = path, descriptor
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path, self._file = path, file
 
     def read(self) -> list[dict[str, Any]]:
         """Return the whole lines, and cut off one that a crash has torn."""
-        whole, newline, _ = self._path.read_bytes().rpartition(b"\n")
-        os.ftruncate(self._descriptor, len(whole) + len(newline))
-        return [json.loads(line) for line in whole.splitlines()]
+        self._file.seek(0)
+        whole, newline, torn = self._file.read().rpartition(b"\n")
+        if torn:
+            self._file.truncate(len(whole) + len(newline))
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except ValueError as error:
+            raise DamagedData(
+                f"the grid results {self._path} hold a line that is no JSON: {error}; remove that "
+                "line to train its point again"
+            ) from error
 
     def append(self, line: Mapping[str, Any]) -> None:
+        """Add a line and make sure that it stays."""
         with storing(self._path):
-            os.write(self._descriptor, canonical_json(line) + b"\n")
-            os.fsync(self._descriptor)
+            self._file.write(canonical_json(line) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 @contextmanager
 def _locked_lines(path: Path) -> Iterator[_Lines]:
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
-    try:
-        if not try_lock(descriptor):
+        file = path.open("a+b")
+    with file:
+        if not try_lock(file.fileno()):
             raise WorkspaceBusy(f"another process is training the grid of {path}; wait or stop it")
-        yield _Lines(path, descriptor)
-    finally:
-        os.close(descriptor)
+        yield _Lines(path, file)

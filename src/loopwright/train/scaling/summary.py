@@ -19,6 +19,8 @@ from loopwright.train.scaling.predict import HeldBack
 from loopwright.train.scaling.regression import Estimate
 
 _LINE_POINTS = 60
+_LINE_BEFORE, _LINE_BEYOND = 1.3, 8.0
+"""A size's line begins just before its runs and shows where more data stops to help."""
 _ENVELOPE_POINTS = 25
 _SAME_SIZE = 0.01
 
@@ -42,7 +44,7 @@ def summary(
         densities: Model names and densities.
         flops_per_token: As given to :func:`~loopwright.train.scaling.plan.plan`.
     """
-    budgets = [p.budget_flops for p in plans]
+    drawn_to = [p.budget_flops for p in plans[:1]]
     return {
         "schema_version": 1,
         "title": title,
@@ -51,8 +53,8 @@ def summary(
         "estimates": [
             {"name": name, "estimate": _estimate(value)} for name, value in fit.estimates().items()
         ],
-        "sizes": [_size(runs, fit, flops_per_token, budgets) for runs in _by_size(fit.runs)],
-        "envelope": _envelope(fit, flops_per_token, budgets),
+        "sizes": [_size(runs, fit, flops_per_token) for runs in _by_size(fit.runs)],
+        "envelope": _envelope(fit, flops_per_token, drawn_to),
         "plans": [_plan(p) for p in plans],
         "held_back": [_held_back(h, flops_per_token) for h in held_back],
         "densities": [_density(name, d) for name, d in densities],
@@ -87,13 +89,10 @@ def _by_size(runs: Sequence[ScalingRun]) -> list[list[ScalingRun]]:
     return groups
 
 
-def _size(
-    runs: Sequence[ScalingRun], fit: Fit, flops_per_token: FlopsPerToken, budgets: Sequence[float]
-) -> dict[str, Any]:
+def _size(runs: Sequence[ScalingRun], fit: Fit, flops_per_token: FlopsPerToken) -> dict[str, Any]:
     params = runs[0].params
-    # The line stays near the runs: far to the left it would only show where nobody trained.
-    last = max([run.tokens for run in runs] + [b / flops_per_token(params) for b in budgets[:1]])
-    tokens = np.geomspace(min(run.tokens for run in runs) / 1.5, last, _LINE_POINTS)
+    seen = [run.tokens for run in fit.runs]
+    tokens = np.geomspace(min(seen) / _LINE_BEFORE, max(seen) * _LINE_BEYOND, _LINE_POINTS)
     return {
         "label": runs[0].label,
         "params": params,
@@ -106,9 +105,9 @@ def _size(
     }
 
 
-def _envelope(fit: Fit, flops_per_token: FlopsPerToken, budgets: Sequence[float]) -> dict[str, Any]:
+def _envelope(fit: Fit, flops_per_token: FlopsPerToken, drawn_to: list[float]) -> dict[str, Any]:
     spent = [_flops(run, flops_per_token) for run in fit.runs]
-    places = np.geomspace(min(spent), max(spent + list(budgets)) * 1.3, _ENVELOPE_POINTS)
+    places = np.geomspace(min(spent), max(spent + drawn_to) * 1.5, _ENVELOPE_POINTS)
     best = [plan(fit, float(flops), flops_per_token, iso_points=3) for flops in places]
     return {
         "flops": places.tolist(),
