@@ -22,6 +22,7 @@ def test_a_film_keeps_its_pictures_length_and_rate() -> None:
     assert seen.shape == frames.shape
     assert stream.codec_context.name == "h264"
     assert stream.codec_context.pix_fmt == "yuv420p"
+    assert stream.codec_context.colorspace == 6  # BT.601, which is what it holds
     assert float(stream.average_rate or 0) == pytest.approx(12.5)
     error = np.abs(seen.astype(int) - frames).mean()
     assert error < 4, f"mean absolute error {error:.1f} of 255"

@@ -4,6 +4,7 @@ import io
 import resource
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,6 +50,21 @@ def film(frames: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "front.mp4"
     write(path, frames)
     return path
+
+
+def test_a_film_says_how_its_colours_were_made(
+    frames: np.ndarray, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with av.open(film) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.colorspace, codec.color_range) == (6, 1)  # BT.601, limited
+        assert (codec.color_primaries, codec.color_trc) == (1, 13)  # sRGB
+    assert b"colrnclx" in film.read_bytes()
+    monkeypatch.setattr("loopwright.store.video.tag_colours", lambda stream: None)
+    silent = write(tmp_path / "silent.mp4", frames)
+    assert b"colrnclx" not in silent
+    decoded = read_film(film.read_bytes(), "film")
+    np.testing.assert_array_equal(decoded, read_film(silent, "silent"))
 
 
 def test_a_small_coloured_scene_keeps_38_db(frames: np.ndarray, film: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from av.container import OutputContainer
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.store.video import tag_colours
 
 _QUALITY = "21"
 """x264's constant rate factor: simulator frames look unharmed, films stay at 20-60 KB."""
@@ -47,6 +48,7 @@ def _encode(container: OutputContainer, frames: np.ndarray, rate_hz: Fraction) -
     stream = container.add_stream("libx264", rate=rate_hz)
     stream.height, stream.width = (side // 2 * 2 for side in frames.shape[1:3])
     stream.pix_fmt = "yuv420p"
+    tag_colours(stream)
     # Without "zerolatency" x264 looks ahead, and for small pictures one film in two hundred then
     # comes out with other bytes.
     stream.options = {

@@ -57,6 +57,24 @@ BROKEN = (av.error.FFmpegError, IndexError, ValueError, OverflowError, MemoryErr
 """What PyAV raises about bytes that are no film, or no longer one."""
 
 
+# As H.273 numbers them; not every PyAV has names for all.
+_BT601_MATRIX, _LIMITED_RANGE, _BT709_PRIMARIES, _SRGB_CURVE = 6, 1, 1, 13
+
+
+def tag_colours(stream: av.VideoStream) -> None:
+    """Say in a film how its colours were made, before its first frame.
+
+    libswscale turns RGB into luma and chroma by BT.601, limited to 16..235, whatever the size of
+    the image. Left to guess, players take BT.709 for images of 720 rows or more, and show green as
+    something else. The RGB itself is sRGB.
+    """
+    codec: av.VideoCodecContext | None = stream.codec_context
+    assert codec is not None
+    codec.colorspace, codec.color_range = _BT601_MATRIX, _LIMITED_RANGE
+    # Without these two, an mp4 says nothing of colours outside of its H.264.
+    codec.color_primaries, codec.color_trc = _BT709_PRIMARIES, _SRGB_CURVE
+
+
 class FilmWriter:
     """Writes a film frame by frame; all but the last one are with the operating system at once."""
 
@@ -76,6 +94,7 @@ class FilmWriter:
         self._stream.pix_fmt = _PIXELS
         self._stream.thread_count = 1
         self._stream.options = _CODEC_OPTIONS
+        tag_colours(self._stream)
         self._num_frames = 0
 
     def write(self, image: np.ndarray) -> None:
