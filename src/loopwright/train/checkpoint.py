@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -17,7 +16,6 @@ from loopwright.core.errors import DamagedData, StorageError
 
 _STATE = "training"
 """The metadata entry that holds position and fingerprint as JSON."""
-_RANDOM = "random"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,20 +58,19 @@ def _sync_folder(folder: Path) -> None:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint and the state of torch's generators in its place.
+    """Write a checkpoint.
 
     Raises:
         StorageError: The operating system refused.
     """
-    tensors = {**checkpoint.tensors, **_random_state()}
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    plain = {n: value.detach().cpu().contiguous() for n, value in checkpoint.tensors.items()}
     # One entry: several are written in an order that changes from process to process.
     state = json.dumps({"step": checkpoint.step, "fingerprint": checkpoint.fingerprint})
     write_atomically(path, save(plain, {_STATE: state}))
 
 
 def load_checkpoint(path: Path, *, fingerprint: str) -> Checkpoint | None:
-    """Read what :func:`save_checkpoint` wrote and set torch's generators as they were.
+    """Read what :func:`save_checkpoint` wrote.
 
     Returns:
         The checkpoint; None where there is none, or one of something else (another fingerprint).
@@ -91,27 +88,9 @@ def load_checkpoint(path: Path, *, fingerprint: str) -> Checkpoint | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise DamagedData(f"checkpoint {path} cannot be read: {error}; delete it") from error
-    _set_random_state(tensors)
     return Checkpoint(step=int(state["step"]), fingerprint=fingerprint, tensors=tensors)
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose name begins with ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _random_state() -> dict[str, Tensor]:
-    states = {f"{_RANDOM}.cpu": torch.get_rng_state()}
-    if torch.accelerator.is_available():
-        device = torch.accelerator.current_accelerator()
-        assert device is not None
-        states[f"{_RANDOM}.{device.type}"] = torch.get_device_module(device).get_rng_state()
-    return states
-
-
-def _set_random_state(tensors: Mapping[str, Tensor]) -> None:
-    for kind, state in below(tensors, f"{_RANDOM}.").items():
-        if kind == "cpu":
-            torch.set_rng_state(state)
-        elif torch.accelerator.is_available():
-            torch.get_device_module(kind).set_rng_state(state)

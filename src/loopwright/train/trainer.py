@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from loopwright.core.digest import digest_json
 from loopwright.core.errors import InvalidConfig, LoopwrightError
+from loopwright.core.seeds import derive_seed
 from loopwright.core.stage import ProgressSink
 from loopwright.train.balance import ExpertBalance
 from loopwright.train.checkpoint import Checkpoint, below, load_checkpoint, save_checkpoint
 from loopwright.train.metrics import MetricsFile, curves, read_metrics
-from loopwright.train.parallel import ALONE, Processes
+from loopwright.train.parallel import ALONE, Processes, same_spread
 from loopwright.train.throughput import Throughput
 
 
@@ -78,8 +79,6 @@ class TrainerConfig:
     """Portions that a process computes one after the other for one step, to save memory."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of products; weights, moments and sums stay in float32."""
-    compile: bool = False
-    """Whether the module is compiled first. Worth it on an accelerator, not on a CPU."""
     average_decay: float | None = None
     """Decay of the moving average of the weights; None keeps none."""
     checkpoint_every_steps: int = 100
@@ -144,8 +143,6 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     run = _Run(module, config, folder / f"{name}.safetensors", identity, processes)
     first = run.resume()
     module.train()
-    if config.compile:
-        module.compile()
     speed = Throughput(config.steps, first, step_tokens, config.precision)
     # Every process keeps the same lines; that of the first is the one that is read.
     metrics_name = f"{name}.jsonl" if processes.is_first else f"{name}.{processes.rank}.jsonl"
@@ -177,16 +174,16 @@ class _Run:
         processes: Processes,
     ) -> None:
         self.module, self.config, self.path, self.processes = module, config, path, processes
-        self.fingerprint = digest_json({"config": asdict(config), "identity": identity})
+        how = {k: v for k, v in asdict(config).items() if k != "accumulate"}
+        self.fingerprint = digest_json({"config": how, "identity": identity})
         self.named = {n: p for n, p in module.named_parameters() if p.requires_grad}
         matrices = [p for p in self.named.values() if p.ndim >= 2]
         vectors = [p for p in self.named.values() if p.ndim < 2]
         self.parameters = matrices + vectors
+        groups = [(group, config.weight_decay) for group in same_spread(matrices)]
+        groups += [(group, 0.0) for group in same_spread(vectors)]
         self.optimiser = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
+            [{"params": group, "weight_decay": decay} for group, decay in groups],
             lr=config.learning_rate,
             betas=config.betas,
             fused=True,
@@ -221,6 +218,8 @@ class _Run:
                 index=self.processes.data_index * turns + turn,
                 count=self.processes.data_count * turns,
             )
+            # Random numbers (dropout, noise) are part of the portion, whoever computes it when.
+            torch.manual_seed(derive_seed(0, self.fingerprint, step, portion.index))
             with self._precision():
                 loss, parts = loss_at(portion)
             self.balance.observe()
@@ -249,10 +248,14 @@ class _Run:
 
     def save(self, step: int) -> None:
         """Write a checkpoint of whole tensors; every process takes part, the first one writes."""
-        whole = {name: self.processes.whole(value) for name, value in self._tensors()}
+        kept: dict[str, Tensor] = {}
+        for name, value in self._tensors():
+            whole = self.processes.whole(value)
+            if self.processes.is_first:
+                kept[name] = whole.detach().cpu()
         if self.processes.is_first:
             save_checkpoint(
-                self.path, Checkpoint(step=step, fingerprint=self.fingerprint, tensors=whole)
+                self.path, Checkpoint(step=step, fingerprint=self.fingerprint, tensors=kept)
             )
         self.processes.wait()
 
@@ -281,5 +284,6 @@ class _Run:
         """Make room for the optimiser's moments, laid out as their parameters are."""
         for name, parameter in self.named.items():
             for moment, value in below(whole, f"{name}.").items():
-                room = torch.empty_like(parameter) if value.ndim else torch.zeros(())
+                count = torch.zeros((), device=parameter.device)
+                room = torch.empty_like(parameter) if value.shape == parameter.shape else count
                 self.optimiser.state[parameter][moment] = room

@@ -1,32 +1,14 @@
-"""Training one model with several processes.
-
-How a model is spread is applied in one place and in one order; nothing in a model knows of it.
-"""
+"""The processes that train one model together, as the trainer sees them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParallelConfig:
-    """How a model is spread over the processes that torchrun has started."""
-
-    data: Literal["replicate", "shard"] = "replicate"
-    """What the processes left over by the other ways do: hold the whole model each and average
-    gradients (DDP), or hold a share of every weight (FSDP2)."""
-    tensor: int = 1
-    """Processes among which every matrix of a layer is split."""
-    expert: int = 1
-    """Processes among which the experts of a layer are spread."""
-    recompute: bool = False
-    """Whether activations of a block are computed again in the backward pass instead of kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +35,10 @@ class Processes:
         return value
 
     def whole(self, value: Tensor) -> Tensor:
-        """Return a tensor whole, of which this process may hold only a part."""
+        """Return a tensor whole, of which this process may hold only a part.
+
+        Every process must ask for the same tensors in the same order.
+        """
         return value
 
     def placed(self, whole: Tensor, like: Tensor) -> Tensor:
@@ -74,3 +59,11 @@ class Processes:
 
 ALONE = Processes()
 """One process that does everything."""
+
+
+def same_spread(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Group parameters that are spread over the same processes: one kernel can treat a group."""
+    groups: defaultdict[object, list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:
+        groups[getattr(parameter, "device_mesh", None)].append(parameter)
+    return list(groups.values())
