@@ -39,7 +39,7 @@ laws = st.builds(
 
 
 class TestRecovery:
-    @settings(max_examples=20)
+    @settings(max_examples=10)
     @given(law=laws)
     def test_a_law_without_noise_is_found_exactly(self, law: Law) -> None:
         found = fit(runs_of(law), FitConfig(replicates=100)).law
@@ -80,7 +80,7 @@ class TestRecovery:
         first, second = (fit(runs_of(SMALL, noise=0.01), QUICK) for _ in range(2))
         assert np.array_equal(first.draws, second.draws)
 
-    @settings(max_examples=10)
+    @settings(max_examples=4)
     @given(params=st.sampled_from([1e-3, 50.0]), tokens=st.sampled_from([1e-2, 8.0]))
     def test_units_do_not_matter(self, params: float, tokens: float) -> None:
         """Counting in millions changes A and B as it must, and nothing else."""
@@ -95,7 +95,7 @@ class TestRecovery:
             one.law.loss(2e8, 3e9), rel=1e-5
         )
 
-    @settings(max_examples=15)
+    @settings(max_examples=10)
     @given(law=laws, seed=st.integers(0, 99))
     def test_more_size_and_more_data_never_hurt(self, law: Law, seed: int) -> None:
         found = fit(runs_of(law, noise=0.005, seed=seed), FitConfig(replicates=100))
@@ -152,9 +152,9 @@ def coverage(law: Law, *, noise: float, simulations: int, **grid: tuple[float, .
 
 class TestIntervals:
     def test_they_hold_the_truth_as_often_as_they_say(self) -> None:
-        """30 studies: below 80 % has a chance of one in 700 where 95 % is true."""
-        shares = coverage(SMALL, noise=0.005, simulations=30)
-        assert min(shares.values()) >= 0.8, shares
+        """20 studies: below 75 % has a chance of one in 3000 where 95 % is true."""
+        shares = coverage(SMALL, noise=0.005, simulations=20)
+        assert min(shares.values()) >= 0.75, shares
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _TUNING = 1.345
 """Huber's constant: 95 % of the efficiency of least squares on Gaussian noise."""
 _GAUSS_MEDIAN = 0.6745
 """Median of the size of a standard Gaussian variable."""
-_SMALLEST_DELTA = 1e-7
+_SMALLEST_DELTA = 1e-5
 _NUM_REWEIGHTINGS = 4
 
 
