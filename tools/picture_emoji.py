@@ -15,7 +15,7 @@ import numpy as np
 from loopwright.core.seeds import generator
 from loopwright.scenarios.emoji.corpus import Emoji, load_emoji
 
-_COLUMNS, _ROWS, _GAP_PX, _PX = 20, 6, 4, 64
+_COLUMNS, _ROWS, _GAP_PX, _PX = 15, 7, 4, 64
 
 
 def chosen_rows(emoji: Emoji, count: int) -> np.ndarray:

@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "data page": "one HTML file to browse the episodes of a snapshot",
     "data export": "write episodes in the formats of others (LeRobot)",
     "data import": "record the episodes of a LeRobot dataset",
+    "data fetch": "get public data that is not part of the repository (emoji)",
     "data gc": "free space that nothing names: to the trash first, for good later",
     "data doctor": "what is wrong with recorded data, and mend what can be mended",
     "list": "the scenarios, recipes and policy families that can be named",
