@@ -25,6 +25,7 @@ from loopwright.loop.story import tell
 from loopwright.recipes.registry import get_recipe
 from loopwright.report.run import RunReport
 from loopwright.store.episodes import read_episode
+from loopwright.store.snapshots import load_snapshot
 from loopwright.store.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -60,6 +61,13 @@ def test_promotions_equal_decisions_and_seeds_never_meet(whole: Whole) -> None:
     assert len(set(gate_seeds)) == len(gate_seeds), "a gate seed was used in two rounds"
     assert {split_of(s) for s in gate_seeds} == {"gate"}
     assert {split_of(s) for s in trained_on} == {"train"}
+
+
+def test_snapshots_of_the_loop_say_how_their_episodes_were_chosen(whole: Whole) -> None:
+    with Workspace.open(whole.folder) as workspace:
+        rules = [load_snapshot(workspace, r.snapshot).label_filter for r in whole.records]
+    all_sources = "everything collected so far"
+    assert rules == [all_sources] * 3 + [f"{all_sources}, and the champion's own successes"]
 
 
 def test_the_same_configuration_gives_the_same_bytes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,12 @@ def test_the_page_says_what_the_snapshot_holds(points: Workspace) -> None:
     assert page.count('class="episode"') == 9
     assert page.count("data:image/jpeg") == 9
     assert page == render_page(story_of(points)), "equal stories give equal pages"
+
+
+def test_a_snapshot_without_a_rule_does_not_claim_to_have_none(points: Workspace) -> None:
+    named = replace(everything(points), label_filter=None)
+    page = render_page(gather_snapshot(points, named, limit=1))
+    assert "Named one by one: no rule is on record" in page
 
 
 def test_what_is_cut_is_said(points: Workspace) -> None:

@@ -18,6 +18,7 @@ from loopwright.core.errors import DamagedData
 from loopwright.store.checked_file import CheckedFile
 from loopwright.store.episodes import DamagedEpisode, read_episode, write_episode
 from loopwright.store.ledger import EpisodeRow
+from loopwright.store.video import FilmWriter
 from loopwright.store.windows import COLUMNS, WindowReader
 from loopwright.store.workspace import Workspace
 
@@ -82,6 +83,30 @@ def test_damage_between_two_openings_is_noticed(
         with pytest.raises(DamagedEpisode) as caught:
             list(reader)
         assert caught.value.episode == rows[0].id
+
+
+class MiscountingWriter(FilmWriter):
+    """Writes the first frame more or less often than once."""
+
+    times = 2
+
+    def write(self, image: np.ndarray) -> None:
+        for _ in range(self.times):
+            super().write(image)
+        self.times = 1
+
+
+@pytest.mark.parametrize(("times", "message"), [(2, "more frames"), (0, "24 frames")])
+def test_a_film_of_another_length_than_its_episode_is_noticed_at_the_first_window(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, times: int, message: str
+) -> None:
+    monkeypatch.setattr("loopwright.store.recording.FilmWriter", MiscountingWriter)
+    monkeypatch.setattr(MiscountingWriter, "times", times)
+    row = write_episode(workspace, make_episode(num_steps=25))
+    with reader_of(workspace, [row], frame_offsets=(0,)) as reader:
+        for _ in range(2):
+            with pytest.raises(DamagedEpisode, match=rf"front\.mp4 has {message}, expected 25"):
+                reader.read(2)
 
 
 def test_a_film_that_is_damaged_while_it_is_open_gives_no_wrong_image(

@@ -32,10 +32,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LoopwrightError(Exception):
-    """Base of every error that Loopwright raises on purpose."""
+    """Base of every error that Loopwright raises on purpose; it may be pickled and copied."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as message and attributes, whatever the constructor of the class asks for.
+
+        An ordinary exception is made again from its message alone, which fails in the process that
+        receives it if the constructor wants more, and hides the error behind that failure.
+        """
+        return _remade, (type(self), self.args), self.__dict__
+
+
+def _remade(kind: type[LoopwrightError], args: tuple[Any, ...]) -> LoopwrightError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(LoopwrightError):
@@ -138,7 +151,7 @@ class StageFailed(StageError):
     """A stage raised an error; the message carries it."""
 
     def __init__(self, message: str, *, raised: str = "") -> None:
-        """Keep the name of the error's class beside the message: no more of it crosses a process."""
+        """Keep the class name of the error, which is all of it that crosses a process."""
         super().__init__(message)
         self.raised = raised
 

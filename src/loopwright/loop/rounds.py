@@ -69,9 +69,12 @@ class _Pool:
         episodes = [e for ids in self.sources.values() for e in ids]
         if own_successes:
             episodes += self.own_successes
+        rule = "everything collected so far"
+        if own_successes:
+            rule += ", and the champion's own successes"
         return Snapshot(
             episodes=tuple(dict.fromkeys(episodes)),
-            label_filter="success" if own_successes else None,
+            label_filter=rule,
             split_seed=split_seed,
         )
 
@@ -257,7 +260,9 @@ class Loop:
             self._pool.add(request, episodes)
         if not self._is_whole(record.snapshot):
             own_successes = self.config.plans[record.index].own_successes
-            save_snapshot(self.engine.workspace, self._snapshot(own_successes=own_successes))
+            snapshot = self._snapshot(own_successes=own_successes)
+            if snapshot.digest == record.snapshot:  # an earlier version may have said it otherwise
+                save_snapshot(self.engine.workspace, snapshot)
         if record.gate_report is not None and not self._is_whole(record.gate_report):
             report = self._gate_report(record.index, _judgement(record))
             self.engine.workspace.objects.put_json(report)

@@ -21,7 +21,8 @@ class Snapshot:
     episodes: tuple[str, ...]
     """Episode ids, in order."""
     label_filter: str | None = None
-    """The rule by which they were chosen (``"success"``), for people and for the digest."""
+    """The rule by which they were chosen (``"kind demo; whole"``), for people and for the digest;
+    None if they were named one by one."""
     split_seed: int = 0
     """Seed of the split into training and validation."""
 

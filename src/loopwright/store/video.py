@@ -17,6 +17,7 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import IO, cast
 
@@ -189,6 +190,23 @@ class Film:
         if expected is not None and len(images) != expected[0]:
             raise DamagedData(f"{self._name} has {len(images)} frames, expected {expected[0]}")
         return np.stack(images)
+
+    def check_length(self, num_frames: int) -> None:
+        """Make sure that there are so many frames, neither less nor more.
+
+        The film's index says so at no cost. Only where it disagrees the frames are counted, for a
+        film of another make may hold some that are never shown.
+
+        Raises:
+            DamagedData: There are not.
+        """
+        if self._stream.frames == num_frames:
+            return
+        self._rewind(0)
+        found = sum(1 for _ in islice(self._decoded(), num_frames + 1))
+        if found != num_frames:
+            more = "more" if found > num_frames else f"{found}"
+            raise DamagedData(f"{self._name} has {more} frames, expected {num_frames}")
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """Return the frames of given indices, in their order, uint8 ``(len(indices), H, W, 3)``.

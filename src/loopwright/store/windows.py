@@ -372,7 +372,8 @@ class _OpenEpisode:
         if camera not in self._films:
             name = film_name(camera)
             file = self._files[camera] = self._checked.open(name)
-            self._films[camera] = Film(file, str(self._folder / name))
+            film = self._films[camera] = Film(file, str(self._folder / name))
+            film.check_length(self.num_steps)
         return self._films[camera]
 
     def close(self) -> None:

@@ -49,12 +49,11 @@ def _hero(story: SnapshotStory) -> Html:
     where = f" of {scenarios[0]}" if len(scenarios) == 1 else ""
     if len(scenarios) > 1:
         where = f" of {wording.spelled(len(scenarios), 'scenario')}"
-    rule = f"Chosen by the rule: {story.rule}." if story.rule else "Chosen by no rule."
     return element(
         "header",
         element("p", f"Loopwright · snapshot {story.digest[:12]}", class_="eyebrow"),
         element("h1", _counted(story), element("span", where, class_="where") if where else None),
-        element("p", rule, class_="lede"),
+        element("p", story.choice, class_="lede"),
         *(element("p", words, class_="notice") for words in _notices(story)),
         _facts(story),
         class_="hero",

@@ -108,6 +108,7 @@ class SnapshotStory:
 
     digest: str
     rule: str
+    """How they were chosen; empty if nothing is on record."""
     rows: tuple[EpisodeRow, ...]
     """Every episode that is on record, in the order of the snapshot."""
     judgements: Mapping[str, Judgement]
@@ -117,6 +118,13 @@ class SnapshotStory:
     episodes: tuple[EpisodeStory, ...] = ()
     cut: str | None = None
     """Why not every row is among the episodes, in one sentence."""
+
+    @property
+    def choice(self) -> str:
+        """How the episodes were chosen, in one sentence."""
+        if self.rule:
+            return f"Chosen by the rule: {self.rule}."
+        return "Named one by one: no rule is on record by which they were chosen."
 
     def outcomes_by_kind(self) -> dict[SourceKind, Counter[Judgement]]:
         """Return how many episodes of each kind ended how."""

@@ -70,7 +70,7 @@ def snapshot_view(story: SnapshotStory) -> RenderableType:
     lines: list[RenderableType] = [
         Text.assemble(("Snapshot ", "bold"), (story.digest[:12], "bold")),
         Text(f"{summary(story)}."),
-        Text(f"Chosen by the rule: {story.rule}." if story.rule else "Chosen by no rule.", "dim"),
+        Text(story.choice, "dim"),
         Text(),
         _episodes_table(story.episodes),
         *_legend(story.episodes),
