@@ -1,0 +1,1 @@
+"""Fine-tuning: supervised and by preference, with adapters or in full."""

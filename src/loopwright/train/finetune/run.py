@@ -1,0 +1,325 @@
+"""A fine-tune from beginning to end: model folder and examples in, candidate folder out."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loopwright.core.digest import Json, digest_file, digest_json
+from loopwright.core.errors import InvalidConfig
+from loopwright.core.policy import Candidate
+from loopwright.core.stage import ProgressSink
+from loopwright.models.language import LanguageModel, load
+from loopwright.models.language.candidate import save_adapter, save_whole
+from loopwright.models.language.weights import CONFIG_NAME
+from loopwright.train.device import probe_device
+from loopwright.train.finetune.adapting import Adapted, adapt
+from loopwright.train.finetune.config import FinetuneConfig
+from loopwright.train.finetune.documents import Document, documents_of, reply_document
+from loopwright.train.finetune.dpo import Preference, Preferences, preference_error, reference
+from loopwright.train.finetune.examples import InvalidExamples, read_conversations, read_pairs
+from loopwright.train.finetune.packing import Order, Rows, fill_rows, require_isolation
+from loopwright.train.finetune.sft import Imitation, imitation_error
+from loopwright.train.trainer import LossAt, TrainerConfig, train
+
+METRICS_NAME = "finetune.jsonl"
+"""The metrics of training, in the candidate folder; one JSON object per logged step."""
+_NAME = "finetune"
+
+Judge = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finetuned:
+    """What a fine-tune has made."""
+
+    folder: Path
+    candidate: Candidate
+    examples: int
+    left_out: int
+    """Examples that are longer than a row."""
+    steps: int
+    trained_weights: int
+    curves: Mapping[str, list[list[float]]]
+    """Name to ``[[step, value], ...]``, while training."""
+    before: Mapping[str, float]
+    """On held-back examples, before training; empty where none were given."""
+    after: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """An objective made ready."""
+
+    rows: int
+    """What a batch is made of: rows, or pairs."""
+    examples: int
+    left_out: int
+    loss: Callable[[Order], LossAt]
+    judge: Judge | None
+    """Judges the model on held-back examples."""
+
+
+def finetune(  # noqa: PLR0913  (what, from what, to where, how)
+    model: Path,
+    data: Path,
+    out: Path,
+    config: FinetuneConfig,
+    *,
+    progress: ProgressSink,
+    validation: Path | None = None,
+    chat_template: Path | None = None,
+    base: Path | None = None,
+    device: torch.device | None = None,
+) -> Finetuned:
+    """Fine-tune a language model from disk and write the result as a candidate.
+
+    Called again with the same arguments after a crash, it goes on from its last checkpoint, which
+    lies in a hidden folder beside ``out``, and on a CPU ends at the same bits.
+
+    Args:
+        model: Anything that :func:`loopwright.models.language.load` reads.
+        data: JSON lines; see :mod:`loopwright.train.finetune.examples`.
+        out: The candidate folder; must not exist.
+        config: How.
+        progress: Told the finished fraction.
+        validation: Held-back examples, judged before and after.
+        chat_template: A Jinja file to use in place of the template of the model.
+        base: Where the base of ``model`` lies, if that is an adapter which was moved.
+        device: Where to compute; an accelerator if there is one.
+
+    Raises:
+        InvalidExamples: A line of the data is not what is expected.
+        InvalidConfig: Model, data and configuration do not go together.
+        Diverged: The loss became NaN or infinite.
+    """
+    out = out.resolve()
+    if out.exists():
+        raise InvalidConfig(f"{out} exists already; choose another folder, or remove it")
+    if not out.parent.is_dir():
+        raise InvalidConfig(f"{out.parent} is no folder; make it first")
+    device = device or probe_device()
+    start = load(model, base=base, precision=_loaded_precision(config), device=device)
+    if chat_template is not None:
+        start.tokenizer.chat_template = chat_template.read_text(encoding="utf-8")
+    work = out.with_name(f".{out.name}.training")
+    work.mkdir(exist_ok=True)
+    run = _Run(start, config, work, _identity(start, config, data), progress)
+    task = (
+        run.imitation(data, validation)
+        if config.objective == "sft"
+        else run.preference(data, validation)
+    )
+    return run.finish(task, model=model, out=out, data=data)
+
+
+class _Run:
+    """A loaded model on its way."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        config: FinetuneConfig,
+        work: Path,
+        identity: str,
+        progress: ProgressSink,
+    ) -> None:
+        self.model, self.config, self.work = model, config, work
+        self.identity, self.progress, self.device = identity, progress, model.device
+        self.adapted: Adapted
+
+    def imitation(self, data: Path, validation: Path | None) -> _Task:
+        """Make ready to learn from conversations."""
+        rows, examples, left_out = self._conversations(data)
+        held = None if validation is None else self._conversations(validation)[0]
+        if self.config.packed:
+            require_isolation(self.model, rows)
+        adapted = self._adapt()
+        return _Task(
+            rows=len(rows),
+            examples=examples,
+            left_out=left_out,
+            loss=lambda order: Imitation(adapted, rows, order, self.device),
+            judge=None if held is None else lambda: imitation_error(adapted, held, self.device),
+        )
+
+    def preference(self, data: Path, validation: Path | None) -> _Task:
+        """Make ready to learn from pairs."""
+        adapted = self._adapt()
+        pairs, examples, left_out = self._pairs(adapted, data, "reference")
+        held = None if validation is None else self._pairs(adapted, validation, "held-back")[0]
+        beta = self.config.beta
+        return _Task(
+            rows=pairs.pairs,
+            examples=examples,
+            left_out=left_out,
+            loss=lambda order: Preference(adapted, pairs, order, self.device, beta=beta),
+            judge=None
+            if held is None
+            else lambda: preference_error(adapted, held, self.device, beta=beta),
+        )
+
+    def finish(self, task: _Task, *, model: Path, out: Path, data: Path) -> Finetuned:
+        """Train, judge, and write the candidate in one move."""
+        config, adapted = self.config, self.adapted
+        steps = max(1, math.ceil(task.rows * config.epochs / config.batch))
+        before = task.judge() if task.judge else {}
+        order = Order(rows=task.rows, batch=config.batch, seed=config.seed)
+        curves = train(
+            adapted,
+            task.loss(order),
+            self._trainer(steps),
+            name=_NAME,
+            identity=self.identity,
+            folder=self.work,
+            progress=self.progress,
+        )
+        after = task.judge() if task.judge else {}
+        trained = adapted.trained_weights
+        lineage = {
+            "base": self.model.digest,
+            "data": digest_file(data),
+            "config": _settings(config),
+            "before": before,
+            "after": after,
+        }
+        candidate = self._write(model, out, lineage)
+        return Finetuned(
+            folder=out,
+            candidate=candidate,
+            examples=task.examples,
+            left_out=task.left_out,
+            steps=steps,
+            trained_weights=trained,
+            curves=curves,
+            before=before,
+            after=after,
+        )
+
+    def _adapt(self) -> Adapted:
+        self.adapted = adapt(self.model.module, self.config.adapt, seed=self.config.seed)
+        return self.adapted
+
+    def _trainer(self, steps: int) -> TrainerConfig:
+        config = self.config
+        return TrainerConfig(
+            steps=steps,
+            learning_rate=config.rate,
+            warmup_steps=max(1, round(config.warmup_share * steps)),
+            weight_decay=0.0,
+            betas=(0.9, 0.999),
+            precision=config.precision,
+            accumulate=config.accumulate,
+            checkpoint_every_steps=config.checkpoint_every_steps,
+            log_every_steps=max(1, min(5, steps // 20)),
+        )
+
+    def _conversations(self, path: Path) -> tuple[Rows, int, int]:
+        found = [
+            (documents_of(self.model, example.messages), example.line)
+            for example in read_conversations(path)
+        ]
+        kept = [documents for documents, line in found if self._fits(path, line, documents)]
+        _require_some(kept, len(found), path, self.config.row_tokens)
+        documents = [document for some in kept for document in some]
+        rows = fill_rows(documents, self.config.row_tokens, packed=self.config.packed)
+        return rows, len(kept), len(found) - len(kept)
+
+    def _pairs(self, adapted: Adapted, path: Path, name: str) -> tuple[Preferences, int, int]:
+        found = [
+            (
+                [
+                    reply_document(self.model, example.prompt, reply)
+                    for reply in (example.chosen, example.rejected)
+                ],
+                example.line,
+            )
+            for example in read_pairs(path)
+        ]
+        kept = [both for both, line in found if self._fits(path, line, both)]
+        _require_some(kept, len(found), path, self.config.row_tokens)
+        documents = [both[0] for both in kept] + [both[1] for both in kept]
+        rows = fill_rows(documents, self.config.row_tokens, packed=False)
+        likely = reference(
+            adapted,
+            rows,
+            self.device,
+            path=self.work / f"{name}.safetensors",
+            fingerprint=digest_json({"identity": self.identity, "data": digest_file(path)}),
+            progress=self.progress,
+        )
+        return Preferences(rows=rows, reference_R=likely), len(kept), len(found) - len(kept)
+
+    def _fits(self, path: Path, line: int, documents: Sequence[Document]) -> bool:
+        if not all(document.num_learned for document in documents):
+            raise InvalidExamples(
+                f"{path}, line {line}: the chat template leaves no token of the reply to learn; "
+                "is the reply empty, or does the template hide it?"
+            )
+        longest = max(len(document.tokens) for document in documents)
+        return longest <= min(self.config.row_tokens, self.model.context_tokens or longest)
+
+    def _write(self, base: Path, out: Path, lineage: Mapping[str, Json]) -> Candidate:
+        staged = self.work / "candidate"
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        shutil.copyfile(self.work / f"{_NAME}.jsonl", staged / METRICS_NAME)
+        adapter = self.adapted.adapter
+        if self.config.keep == "adapter" and adapter is not None:
+            candidate = save_adapter(
+                self.model, adapter, staged, base=base, place=out, lineage=lineage
+            )
+        else:
+            module: Any = self.adapted.merged()
+            module = module.to(_stored_dtype(base, module.dtype))
+            whole = LanguageModel(module, self.model.tokenizer, digest=self.model.digest)
+            candidate = save_whole(whole, staged, lineage=lineage)
+        staged.rename(out)
+        shutil.rmtree(self.work)
+        return candidate
+
+
+def _identity(model: LanguageModel, config: FinetuneConfig, data: Path) -> str:
+    return digest_json(
+        {
+            "model": model.digest,
+            "template": model.chat_template,
+            "data": digest_file(data) if data.is_file() else None,
+            "config": _settings(config),
+        }
+    )
+
+
+def _settings(config: FinetuneConfig) -> dict[str, Json]:
+    """Return, as plain data, what of a configuration changes the numbers that are learned."""
+    settings = asdict(config)
+    del settings["keep"], settings["accumulate"], settings["checkpoint_every_steps"]
+    return json.loads(json.dumps(settings))
+
+
+def _loaded_precision(config: FinetuneConfig) -> Any:
+    under_adapter = config.adapt.method != "full" and config.precision == "bfloat16"
+    return "stored" if under_adapter else "float32"
+
+
+def _stored_dtype(base: Path, otherwise: torch.dtype) -> torch.dtype:
+    """Return the precision in which the weights of the base lie on disk."""
+    path = base / CONFIG_NAME
+    said = json.loads(path.read_bytes()) if path.is_file() else {}
+    name = said.get("dtype") or said.get("torch_dtype")
+    return getattr(torch, name) if isinstance(name, str) else otherwise
+
+
+def _require_some(kept: Sequence[object], found: int, path: Path, row_tokens: int) -> None:
+    if not kept:
+        raise InvalidConfig(
+            f"none of the {found} examples in {path} fits into {row_tokens} tokens; "
+            "raise row_tokens, up to what the model holds"
+        )
