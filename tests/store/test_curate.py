@@ -18,6 +18,7 @@ from loopwright.store.episode_files import DamagedEpisode
 from loopwright.store.episodes import write_episode
 from loopwright.store.ledger import EpisodeRow
 from loopwright.store.snapshots import Snapshot, save_snapshot
+from loopwright.store.windows import WindowReader
 from loopwright.store.workspace import Workspace
 
 
@@ -52,6 +53,23 @@ def index(workspace: Workspace, **changes) -> EpisodeRow:
 
 def chosen(workspace: Workspace, **rules) -> list[str]:
     return list(select(workspace, Query(**rules)).episodes)
+
+
+def test_what_is_named_is_asked_for_alone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workspace may hold a hundred thousand episodes that a snapshot of ten does not name."""
+    named = Snapshot(episodes=tuple(index(workspace).id for _ in range(3)))
+    digest = save_snapshot(workspace, named)
+
+    def read_them_all(*args: object, **rules: object) -> None:
+        raise AssertionError("every episode of the index was read")
+
+    monkeypatch.setattr(type(workspace.ledger), "episodes", read_them_all)
+    assert chosen(workspace, snapshots=(digest,)) == list(named.episodes)
+    assert len(split(workspace, named, 0.5)) == 2
+    with WindowReader(workspace, named.episodes) as reader:
+        assert len(reader) == 15
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,6 +155,23 @@ def test_episodes_are_found_by_what_caused_them(ledger: Ledger) -> None:
     assert ledger.episodes(candidate="d" * 64) == [rows[2]]
     assert ledger.episodes(kind="attempt", candidate="c" * 64, censored=True) == [rows[0], rows[3]]
     assert len(ledger.episodes()) == 3
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.lists(st.text(max_size=5), max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_episodes_are_found_by_id_in_the_order_asked_for(
+    numbers: list[int], strange: list[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "ledger.db")
+        rows = {number: episode(number) for number in range(8)}
+        rows[3] = episode(3, censored="the recorder died")
+        for row in rows.values():
+            ledger.add_episode(row)
+        found = ledger.episodes_by_id([*strange, *(episode(n).id for n in numbers)])
+        ledger.close()
+    assert list(found.values()) == [rows[n] for n in dict.fromkeys(numbers) if n in rows]
+    assert list(found) == [row.id for row in found.values()]
 
 
 def verdict(outcome: str, authority: str = "verifier", score: float = 0.0) -> Verdict:

@@ -206,17 +206,15 @@ def snapshot_digests(workspace: Workspace) -> list[str]:
 
 def _candidates_for(workspace: Workspace, query: Query) -> list[EpisodeRow]:
     """Return the episodes to choose from, in order, with one question to the index."""
-    rows = workspace.ledger.episodes(
+    if query.snapshots:
+        named = [e for s in query.snapshots for e in load_snapshot(workspace, s).episodes]
+        return list(workspace.ledger.episodes_by_id(named).values())
+    return workspace.ledger.episodes(
         scenario=_only(query.scenarios),
         kind=_only(query.kinds),
         candidate=_only(query.candidates),
         censored=query.censored is not False,
     )
-    if not query.snapshots:
-        return rows
-    known = {row.id: row for row in rows}
-    named = [e for s in query.snapshots for e in load_snapshot(workspace, s).episodes]
-    return [known[episode] for episode in dict.fromkeys(named) if episode in known]
 
 
 def _row_matches(row: EpisodeRow, query: Query) -> bool:
@@ -258,7 +256,7 @@ def _body(workspace: Workspace, episode_id: str) -> str:
 
 def _starts(workspace: Workspace, snapshot: Snapshot) -> Mapping[str, str]:
     """Return what names the start of each episode; two seeds may lead to the same start."""
-    rows = {row.id: row for row in workspace.ledger.episodes(censored=True)}
+    rows = workspace.ledger.episodes_by_id(snapshot.episodes)
     if missing := [e for e in snapshot.episodes if e not in rows]:
         raise InvalidConfig(
             f"{len(missing)} episode(s) of the snapshot are not on record, {missing[0]} first; "

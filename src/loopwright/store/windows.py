@@ -401,10 +401,10 @@ def _check_settings(
 
 
 def _rows(workspace: Workspace, episodes: Sequence[str]) -> list[EpisodeRow]:
-    known = {row.id: row for row in workspace.ledger.episodes(censored=True)}
+    known = workspace.ledger.episodes_by_id(episodes)
     for episode in episodes:
         if episode not in known:
-            raise UnknownName("episode", episode, known)
+            raise UnknownName("episode", episode, workspace.ledger.episode_ids())
     return [known[episode] for episode in episodes]
 
 

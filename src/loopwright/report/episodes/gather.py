@@ -47,8 +47,8 @@ def gather_snapshot(
         pictures: Also make film strips (the slow part), and stop where a page would get too big.
         watched: Told of each episode as it is read.
     """
-    known = {row.id: row for row in workspace.ledger.episodes(censored=True)}
-    rows = tuple(known[e] for e in snapshot.episodes if e in known)
+    known = workspace.ledger.episodes_by_id(snapshot.episodes)
+    rows = tuple(known.values())
     verdicts = workspace.ledger.standing_verdicts([row.id for row in rows])
     wanted = list(rows[:limit])
     annotations = workspace.ledger.annotations([row.id for row in wanted])

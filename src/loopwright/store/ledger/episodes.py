@@ -104,6 +104,19 @@ class EpisodeTable(Table):
         found = self._database.rows(_SELECT_EPISODES + " WHERE id = ?", [episode_id])
         return _episode_row(found[0]) if found else None
 
+    def episodes_by_id(self, episode_ids: Iterable[str]) -> dict[str, EpisodeRow]:
+        """Return those of the asked episodes that are in the index, censored ones too, by id.
+
+        They come in the order in which they were asked for. What it takes grows with their number,
+        not with that of all episodes.
+        """
+        asked = list(dict.fromkeys(episode_ids))
+        found = self._database.rows(
+            _SELECT_EPISODES + " WHERE id IN (SELECT value FROM json_each(?))", [json.dumps(asked)]
+        )
+        rows = {row.id: row for row in map(_episode_row, found)}
+        return {identity: rows[identity] for identity in asked if identity in rows}
+
     def episode_ids(self) -> set[str]:
         """Return the id of every indexed episode, censored ones too."""
         return {identity for (identity,) in self._database.rows("SELECT id FROM episodes")}
