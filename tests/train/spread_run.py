@@ -6,6 +6,8 @@ Started by torchrun with a JSON list of jobs; the tests also call it in a proces
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,9 +17,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from loopwright.models.layers.mixture import MixtureConfig, balance_loss, mixtures
+from loopwright.core.errors import InvalidConfig
+from loopwright.models.layers.attention import Attention
+from loopwright.models.layers.mixture import Experts, MixtureConfig, balance_loss, mixtures
 from loopwright.models.layers.transformer import Transformer, TransformerConfig
-from loopwright.train.parallel import ParallelConfig, parallelise, start_processes
+from loopwright.train.parallel import ParallelConfig, Processes, parallelise, start_processes
 from loopwright.train.trainer import LossAt, Portion, TrainerConfig, _Run, train
 
 STEPS = 10
@@ -32,6 +36,7 @@ class Mode:
 
 MODES = {
     "one": Mode(),
+    "recompute": Mode(parallel=ParallelConfig(recompute=True)),
     "halves": Mode(accumulate=2),
     "quarters": Mode(accumulate=4),
     "replicate": Mode(),
@@ -100,8 +105,11 @@ class Job:
     folder: str
     stop: int | None = None
     """Step before which it is interrupted, after a checkpoint."""
+    die: int | None = None
+    """Step at which the last process kills itself."""
     action: str = "train"
-    """Or "resave": read the checkpoint of the folder and write it again."""
+    """Or "resave": read the checkpoint of the folder and write it again; or "refuse": expect an
+    error that names the impossible, and write it down."""
 
 
 class Interrupted(Exception):
@@ -110,8 +118,12 @@ class Interrupted(Exception):
 
 def run(job: Job) -> None:
     mode, folder = MODES[job.mode], Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
     model = fresh_model()
     with start_processes(mode.parallel) as processes:
+        if job.action == "refuse":
+            refuse(model, mode, folder, processes)
+            return
         parallelise(model, mode.parallel, processes)
         config = TrainerConfig(
             steps=STEPS,
@@ -124,20 +136,12 @@ def run(job: Job) -> None:
         )
         if job.action == "resave":
             again = _Run(model, config, folder / "run.safetensors", "test", processes)
-            assert again.resume() > 0
             again.save(again.resume())
             return
-        loss_at = loss_of(model)
-
-        def until_stop(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
-            if portion.step == job.stop:
-                raise Interrupted
-            return loss_at(portion)
-
         with suppress(Interrupted):
             train(
                 model,
-                until_stop,
+                interrupted(loss_of(model), job, processes),
                 config,
                 name="run",
                 identity="test",
@@ -147,6 +151,29 @@ def run(job: Job) -> None:
             )
         biases = [m.router.bias_E.tolist() for m in mixtures(model)]
         (folder / f"biases.{processes.rank}.json").write_text(json.dumps(biases))
+
+
+def interrupted(loss_at: LossAt, job: Job, processes: Processes) -> LossAt:
+    def until_then(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
+        if portion.step == job.stop:
+            raise Interrupted
+        if portion.step == job.die and not processes.is_first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss_at(portion)
+
+    return until_then
+
+
+def refuse(model: Language, mode: Mode, folder: Path, processes: Processes) -> None:
+    for part in model.modules():
+        if isinstance(part, Attention):
+            part.key_heads = 3
+        if isinstance(part, Experts):
+            part.out_EDF = nn.Parameter(part.out_EDF[:3])
+    try:
+        parallelise(model, mode.parallel, processes)
+    except InvalidConfig as error:
+        (folder / "refused").write_text(str(error))
 
 
 def main() -> None:
