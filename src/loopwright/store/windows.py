@@ -42,6 +42,7 @@ from loopwright.store.ledger import EpisodeRow
 from loopwright.store.reading import checked_description
 from loopwright.store.table import read_table
 from loopwright.store.video import Film
+from loopwright.store.window_order import shuffled_steps
 from loopwright.store.workspace import Workspace
 
 COLUMNS = ("time_s", "proprio", "requested", "applied", "evidence")
@@ -195,6 +196,35 @@ class WindowReader:
             frames_inside=frames_inside,
             rows_inside=rows_inside,
         )
+
+    def shuffled(self, seed: int, *, at_once: int = 32) -> Iterator[int]:
+        """Return the index of every step once, in a random order that is cheap to read.
+
+        ::
+
+            for index in reader.shuffled(seed=epoch):
+                window = reader.read(index)
+
+        At any time the steps come from ``at_once`` episodes, so each is opened once and not, as in
+        a wholly random order of many episodes, for nearly every step. The price is correlation:
+        a batch holds steps of about ``at_once`` episodes, however many there are. Skip what an
+        interrupted epoch had read (``itertools.islice``) to go on where it stopped.
+
+        Args:
+            seed: Names the order.
+            at_once: Most episodes that have begun and not ended.
+
+        Raises:
+            InvalidConfig: None at once, or more than half of those that may stay open.
+        """
+        # The reader closes what was not read for longest; with room to spare that is a used-up one.
+        most = max(1, self._open_episodes // 2)
+        if not 1 <= at_once <= most:
+            raise InvalidConfig(
+                f"at_once is {at_once}; expected 1 to {most}, half of the {self._open_episodes} "
+                "episodes that this reader keeps open (open_episodes)"
+            )
+        return shuffled_steps(self._begins.tolist(), at_once=at_once, seed=seed)
 
     def place(self, index: int) -> tuple[int, int]:
         """Return which episode (position in :attr:`episodes`) and which of its steps an index is.
