@@ -21,8 +21,6 @@ CAPITALS = {
     "peru": "lima",
     "kenya": "nairobi",
     "cuba": "havana",
-    "italy": "rome",
-    "spain": "madrid",
 }
 
 
@@ -73,11 +71,11 @@ def pairs(tmp_path):
 def learn_fast(method: str = "lora", **changes) -> FinetuneConfig:
     """Settings for a network of chance weights, which has far to go."""
     given = {
-        "adapt": AdaptConfig(method=method, rank=16),
-        "epochs": 100.0,
+        "adapt": AdaptConfig(method=method, rank=32),
+        "epochs": 80.0,
         "batch": 2,
-        "row_tokens": 128,
-        "learning_rate": 8e-3 if method != "full" else 3e-3,
+        "row_tokens": 64,
+        "learning_rate": 5e-3 if method != "full" else 3e-3,
     }
     return FinetuneConfig(**{**given, **changes})
 
@@ -188,8 +186,8 @@ def test_examples_that_are_too_long_are_left_out_and_counted(base, facts, tmp_pa
         file.write(json.dumps(long) + "\n")
     config = learn_fast(epochs=1.0)
     made = finetune(base, facts, tmp_path / "out", config, progress=quiet)
-    assert (made.examples, made.left_out) == (8, 1)
-    with pytest.raises(InvalidConfig, match="none of the 9 examples"):
+    assert (made.examples, made.left_out) == (6, 1)
+    with pytest.raises(InvalidConfig, match="none of the 7 examples"):
         finetune(base, facts, tmp_path / "none", learn_fast(row_tokens=8), progress=quiet)
 
 

@@ -34,7 +34,7 @@ def import_peft() -> ModuleType:
     try:
         import peft
     except ModuleNotFoundError as error:
-        raise MissingExtra("peft", _EXTRA, "using adapters") from error
+        raise MissingExtra("peft", _EXTRA, "an adapter") from error
     return peft
 
 

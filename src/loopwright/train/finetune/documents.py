@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from loopwright.models.language import LanguageModel, Message
 
@@ -90,12 +91,11 @@ def _up_to_the_end(model: LanguageModel, tokens: Sequence[int], inside: list[int
 
 
 def _marked(model: LanguageModel, messages: Sequence[Message]) -> Document:
-    encoded = model.tokenizer.apply_chat_template(
+    encoded: Any = model.tokenizer.apply_chat_template(
         [dict(message) for message in messages],
         tokenize=True,
         return_dict=True,
         return_assistant_tokens_mask=True,
     )
-    tokens, marks = encoded["input_ids"], encoded["assistant_masks"]  # type: ignore[index]
-    learned = tuple(bool(mark) and i > 0 for i, mark in enumerate(marks))
-    return Document(tokens=tuple(tokens), learned=learned)
+    learned = tuple(bool(mark) and i > 0 for i, mark in enumerate(encoded["assistant_masks"]))
+    return Document(tokens=tuple(encoded["input_ids"]), learned=learned)
