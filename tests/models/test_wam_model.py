@@ -9,10 +9,10 @@ import torch
 
 from loopwright.core.errors import ContractError, InvalidConfig, UnknownName
 from loopwright.core.interface import CameraSpec, Interface, Observation, VectorSpec
+from loopwright.models.check import check_model
 from loopwright.models.layers.flow import image_pyramid, local_flow
 from loopwright.models.layers.transformer import Transformer, TransformerConfig
 from loopwright.models.registry import families
-from loopwright.models.wam.check import check_model
 from loopwright.models.wam.config import WamConfig, sized
 from loopwright.models.wam.model import Wam, parameter_count
 from loopwright.models.wam.sample import WamPolicy

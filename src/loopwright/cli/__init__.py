@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "history": "every round, gate and promotion of a run",
     "explain": "why a challenger was or was not promoted",
     "rollback": "make the previous champion the champion again",
+    "train": "train a model from a recipe, without a loop around it",
     "finetune": "teach a language model from disk: replies or preferences, adapters or in full",
     "evaluate": "judge any candidate folder on a scenario",
     "report": "write the report page of a run again",

@@ -172,3 +172,8 @@ def _listed(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_listed(v) for v in value]
     return value
+
+
+_NOTHING = VectorSpec(names=(), units=(), low=(), high=())
+NO_BODY = Interface(cameras=(), proprio=_NOTHING, action=_NOTHING, rate_hz=0.0)
+"""The interface of what neither sees nor moves: a model of texts or pictures."""

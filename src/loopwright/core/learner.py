@@ -30,6 +30,8 @@ class FitJob:
     """Folder for checkpoints. It outlives a crash; started again with it, a fit goes on."""
     lineage: Mapping[str, Json] = field(default_factory=dict)
     """Where the candidate comes from, for its manifest."""
+    corpora: Sequence[Path] = ()
+    """Corpora to learn from beside episodes (:mod:`loopwright.store.corpus`)."""
     progress: ProgressSink = _silent
     """Told the finished fraction and a message."""
 

@@ -11,11 +11,17 @@ from typing import Any
 from loopwright.core.errors import InvalidConfig, UnknownName
 from loopwright.core.stage import resolve_entry
 from loopwright.loop.config import LoopConfig
+from loopwright.recipes.training import Training
 
 _BUILT_IN = {
     "smoke": "loopwright.recipes.smoke:smoke",
     "button-press": "loopwright.recipes.button_press:button_press",
     "button-press-long": "loopwright.recipes.button_press:button_press_long",
+}
+_TRAININGS = {
+    "wudao.tiny": "loopwright.recipes.wudao:tiny",
+    "wudao.laptop": "loopwright.recipes.wudao:laptop",
+    "wudao.gpu": "loopwright.recipes.wudao:gpu",
 }
 _ENTRY_POINTS = "loopwright.recipes"
 
@@ -23,6 +29,30 @@ _ENTRY_POINTS = "loopwright.recipes"
 def recipe_names() -> list[str]:
     """Return every name that :func:`get_recipe` finds, in order."""
     return sorted({*_BUILT_IN, *(p.name for p in metadata.entry_points(group=_ENTRY_POINTS))})
+
+
+def training_names() -> list[str]:
+    """Return the built-in names that :func:`get_training` finds, in order."""
+    return sorted(_TRAININGS)
+
+
+def get_training(name: str) -> Training:
+    """Return the training that a recipe stands for.
+
+    Args:
+        name: A built-in name, that of an entry point, or a file, as for :func:`get_recipe`.
+
+    Raises:
+        UnknownName: There is no such recipe; a near one is suggested.
+        InvalidConfig: What was found is no training.
+    """
+    found = _find(name, {**_BUILT_IN, **_TRAININGS}, training_names())()
+    if not isinstance(found, Training):
+        raise InvalidConfig(
+            f"recipe {name!r} is a {type(found).__name__}, expected a Training; "
+            "a whole loop is run by 'loopwright run'"
+        )
+    return found
 
 
 def get_recipe(name: str) -> LoopConfig:
@@ -36,25 +66,25 @@ def get_recipe(name: str) -> LoopConfig:
         UnknownName: There is no such recipe; a near one is suggested.
         InvalidConfig: What was found is no recipe.
     """
-    recipe = _find(name)
-    config = recipe()
+    config = _find(name, {**_BUILT_IN, **_TRAININGS}, recipe_names())()
     if not isinstance(config, LoopConfig):
         raise InvalidConfig(
-            f"recipe {name!r} returned {type(config).__name__}, expected a LoopConfig"
+            f"recipe {name!r} is a {type(config).__name__}, expected a LoopConfig; "
+            "a training is started by 'loopwright train'"
         )
     return config
 
 
-def _find(name: str) -> Callable[[], Any]:
+def _find(name: str, built_in: dict[str, str], known: list[str]) -> Callable[[], Any]:
     path, _, function = name.partition(":")
     if path.endswith(".py"):
         return _from_file(Path(path), function or "recipe")
-    if name in _BUILT_IN:
-        return resolve_entry(_BUILT_IN[name])
+    if name in built_in:
+        return resolve_entry(built_in[name])
     for point in metadata.entry_points(group=_ENTRY_POINTS):
         if point.name == name:
             return point.load()
-    raise UnknownName("recipe", name, recipe_names())
+    raise UnknownName("recipe", name, known)
 
 
 def _from_file(path: Path, function: str) -> Callable[[], Any]:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, cast
 
 import torch
+
+from loopwright.core.errors import UnknownName
+
+Precision = Literal["float32", "bfloat16"]
 
 
 def probe_device() -> torch.device:
@@ -18,12 +23,36 @@ def probe_device() -> torch.device:
 
 
 @contextmanager
-def single_thread(wanted: bool) -> Iterator[None]:
-    """Compute on one thread inside the block: sums then have one order, and results one value."""
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Compute on so many threads inside the block, or on as many as before.
+
+    With one number of threads, sums have one order and results one value.
+    """
     before = torch.get_num_threads()
-    if wanted:
-        torch.set_num_threads(1)
+    if count is not None:
+        torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def chosen_precision(wanted: str, device: torch.device) -> Precision:
+    """Return the precision for products: ``"auto"`` is bfloat16 where the device has it.
+
+    Raises:
+        UnknownName: The wanted one is none of them.
+    """
+    if wanted in ("float32", "bfloat16"):
+        return cast(Precision, wanted)
+    if wanted != "auto":
+        raise UnknownName("precision", wanted, ("float32", "bfloat16", "auto"))
+    return "bfloat16" if _has_bfloat16(device) else "float32"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        # Elsewhere it is emulated, and slower than float32.
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return True

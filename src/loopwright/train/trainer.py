@@ -8,7 +8,7 @@ the share of a batch that one process, or one turn of gradient accumulation, com
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from loopwright.core.seeds import derive_seed
 from loopwright.core.stage import ProgressSink
 from loopwright.train.balance import ExpertBalance
 from loopwright.train.checkpoint import Checkpoint, below, load_checkpoint, save_checkpoint
-from loopwright.train.metrics import MetricsFile, curves, read_metrics
-from loopwright.train.parallel import ALONE, Processes, same_spread
+from loopwright.train.metrics import MetricsFile, Mirror, curves, read_metrics
+from loopwright.train.optimisers import Optimisers
+from loopwright.train.parallel import ALONE, Processes
 from loopwright.train.throughput import Throughput
 
 
@@ -67,6 +68,9 @@ class TrainerConfig:
 
     steps: int
     learning_rate: float = 7e-4
+    """Of AdamW."""
+    muon_rate: float | None = None
+    """Learning rate of Muon for the matrices of hidden blocks; None leaves them to AdamW."""
     warmup_steps: int = 20
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
@@ -95,14 +99,14 @@ class TrainerConfig:
             raise InvalidConfig(f"average_decay is {self.average_decay}; expected 0 to 1")
 
     def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step: linear warm-up, then the schedule."""
+        """Return the share of its highest value that a learning rate has at a step."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
         left = {
             "cosine": 0.5 * (1.0 + math.cos(math.pi * step / self.steps)),
             "linear": 1.0 - step / self.steps,
             "constant": 1.0,
         }[self.schedule]
-        return self.learning_rate * warm * (self.final_rate + (1.0 - self.final_rate) * left)
+        return warm * (self.final_rate + (1.0 - self.final_rate) * left)
 
 
 def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
@@ -116,6 +120,7 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     progress: ProgressSink,
     processes: Processes = ALONE,
     step_tokens: int = 0,
+    mirrors: Sequence[Mirror] = (),
 ) -> dict[str, list[list[float]]]:
     """Train ``module`` in place and return its loss curves.
 
@@ -133,6 +138,7 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
         progress: Told the finished fraction.
         processes: Those that train together.
         step_tokens: Tokens in the batch of a step, for the throughput; 0 if that means nothing.
+        mirrors: Where else to show the metrics; the first process does.
 
     Raises:
         Diverged: The loss became NaN or infinite.
@@ -146,7 +152,8 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     speed = Throughput(config.steps, first, step_tokens, config.precision)
     # Every process keeps the same lines; that of the first is the one that is read.
     metrics_name = f"{name}.jsonl" if processes.is_first else f"{name}.{processes.rank}.jsonl"
-    with MetricsFile(folder / metrics_name, resume_at=first) as metrics:
+    shown = mirrors if processes.is_first else ()
+    with MetricsFile(folder / metrics_name, resume_at=first, mirrors=shown) as metrics:
         for step in range(first, config.steps):
             with speed.step():
                 values = run.step(step, loss_at)
@@ -177,26 +184,16 @@ class _Run:
         how = {k: v for k, v in asdict(config).items() if k != "accumulate"}
         self.fingerprint = digest_json({"config": how, "identity": identity})
         self.named = {n: p for n, p in module.named_parameters() if p.requires_grad}
-        matrices = [p for p in self.named.values() if p.ndim >= 2]
-        vectors = [p for p in self.named.values() if p.ndim < 2]
-        self.parameters = matrices + vectors
-        groups = [(group, config.weight_decay) for group in same_spread(matrices)]
-        groups += [(group, 0.0) for group in same_spread(vectors)]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": group, "weight_decay": decay} for group, decay in groups],
-            lr=config.learning_rate,
-            betas=config.betas,
-            fused=True,
-        )
+        self.parameters = list(self.named.values())
+        self.optimisers = Optimisers(self.named, config)
         self.average: dict[str, Tensor] = {}
         if config.average_decay is not None:
             self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self.balance = ExpertBalance(module, processes)
 
     def step(self, step: int, loss_at: LossAt) -> dict[str, Tensor]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.rate_at(step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimisers.set_rate(self.config.rate_at(step))
+        self.optimisers.zero_grad()
         values = self._descend(step, loss_at)
         loss = self.processes.mean(values["loss"])
         if not torch.isfinite(loss):
@@ -205,7 +202,7 @@ class _Run:
                 f"(now {self.config.learning_rate:g}) or look for bad values in the data"
             )
         norm = self.processes.clip(self.parameters, self.config.clip_norm)
-        self.optimiser.step()
+        self.optimisers.step()
         self._update_average()
         return {**values, "gradient_norm": norm.detach(), **self.balance.step()}
 
@@ -219,7 +216,7 @@ class _Run:
                 count=self.processes.data_count * turns,
             )
             # Random numbers (dropout, noise) are part of the portion, whoever computes it when.
-            torch.manual_seed(derive_seed(0, self.fingerprint, step, portion.index))
+            _seed(derive_seed(0, self.fingerprint, step, portion.index), self.parameters[0].device)
             with self._precision():
                 loss, parts = loss_at(portion)
             self.balance.observe()
@@ -277,7 +274,7 @@ class _Run:
         for name, value in self.average.items():
             yield f"average.{name}", value
         for name, parameter in self.named.items():
-            for moment, value in self.optimiser.state[parameter].items():
+            for moment, value in self.optimisers.moments(parameter).items():
                 yield f"optimiser.{name}.{moment}", value
 
     def _restore_moments(self, whole: dict[str, Tensor]) -> None:
@@ -286,4 +283,11 @@ class _Run:
             for moment, value in below(whole, f"{name}.").items():
                 count = torch.zeros((), device=parameter.device)
                 room = torch.empty_like(parameter) if value.shape == parameter.shape else count
-                self.optimiser.state[parameter][moment] = room
+                self.optimisers.moments(parameter)[moment] = room
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed what a loss draws from; torch.manual_seed also looks for devices of every make."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

@@ -45,7 +45,8 @@ from loopwright.train.data import (
     collect,
     motion_pool,
 )
-from loopwright.train.device import probe_device, single_thread
+from loopwright.train.device import cpu_threads, probe_device
+from loopwright.train.progress import part_of
 from loopwright.train.trainer import TrainerConfig, train
 
 FAMILY = "wam"
@@ -156,15 +157,11 @@ def fit(config: WamFit, job: FitJob) -> FitReport:
         Diverged: Training ran away.
         StorageError: Something could not be written.
     """
-    with single_thread(config.device == "cpu"):
+    with cpu_threads(1 if config.device == "cpu" else None):
         run = _Run(config, job)
-        run.fit_motion(_part_of(job.progress, 0.0, 0.35))
-        run.fit_policy(_part_of(job.progress, 0.35, 1.0))
+        run.fit_motion(part_of(job.progress, 0.0, 0.35))
+        run.fit_policy(part_of(job.progress, 0.35, 1.0))
         return run.seal(job.out, job.lineage)
-
-
-def _part_of(progress: ProgressSink, begin: float, end: float) -> ProgressSink:
-    return lambda fraction, message: progress(begin + (end - begin) * fraction, message)
 
 
 class _Run:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from loopwright.core.digest import Json
 from loopwright.core.errors import InvalidConfig
-from loopwright.core.interface import Interface, VectorSpec
+from loopwright.core.interface import NO_BODY
 from loopwright.core.policy import Candidate
 from loopwright.models.language.adapter import write_adapter
 from loopwright.models.language.model import LanguageModel
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 FAMILY: Final = "language"
 WHOLE: Final = "whole"
 ADAPTER: Final = "adapter"
-
-_NOTHING = VectorSpec(names=(), units=(), low=(), high=())
-NO_BODY = Interface(cameras=(), proprio=_NOTHING, action=_NOTHING, rate_hz=0.0)
-"""The interface of what neither sees nor moves."""
 
 
 def save_whole(

@@ -1,4 +1,4 @@
-"""A check that a model keeps the promises of this family; for plug-in authors and our own tests."""
+"""A check that a model keeps its promises; for plug-in authors and our own tests."""
 
 from __future__ import annotations
 

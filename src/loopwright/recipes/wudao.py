@@ -1,0 +1,87 @@
+"""The text-picture model at four sizes, on the emoji with their names."""
+
+from __future__ import annotations
+
+from loopwright.loop.config import Learner
+from loopwright.recipes.training import CorpusPlan, Training
+
+_LEARN = "loopwright.train.wudao:learn"
+_PAIRS = "loopwright.scenarios.emoji.pairs:build_pairs"
+TEN_LANGUAGES = ("ar", "de", "en", "es", "fr", "hi", "ja", "ko", "ru", "zh")
+
+
+def tiny() -> Training:
+    """A minute on one core: shows that everything is in its place, and paints blobs."""
+    return Training(
+        name="wudao.tiny",
+        corpora=(CorpusPlan(entry=_PAIRS, config={"px": 16, "styles": ["twemoji"]}),),
+        learner=Learner(
+            entry=_LEARN,
+            config={
+                "pictures": {
+                    "px": 16,
+                    "width": 64,
+                    "heads": 2,
+                    "encoder_layers": 1,
+                    "decoder_layers": 2,
+                },
+                "width": 96,
+                "heads": 3,
+                "layers": 3,
+                "hidden": 256,
+                "mixture": {"experts": 4, "chosen": 2, "hidden": 96, "bias_rate": 0.01},
+                "picture_steps": 200,
+                "steps": 250,
+                "batch": 32,
+            },
+        ),
+    )
+
+
+def laptop() -> Training:
+    """Forty CPU-minutes on one core: reads and paints one style in English."""
+    return Training(
+        name="wudao.laptop",
+        corpora=(CorpusPlan(entry=_PAIRS, config={"px": 32, "styles": ["twemoji"]}),),
+        learner=Learner(entry=_LEARN),
+    )
+
+
+def gpu() -> Training:
+    """Half an hour on one accelerator: three styles, ten languages, 64 px."""
+    return Training(
+        name="wudao.gpu",
+        corpora=(CorpusPlan(entry=_PAIRS, config={"px": 64, "languages": list(TEN_LANGUAGES)}),),
+        learner=Learner(
+            entry=_LEARN,
+            config={
+                "device": "auto",
+                "pictures": {
+                    "px": 64,
+                    "width": 384,
+                    "heads": 6,
+                    "encoder_layers": 4,
+                    "decoder_layers": 6,
+                    "levels": [8, 8, 8, 5, 5],
+                },
+                "width": 768,
+                "heads": 12,
+                "layers": 12,
+                "hidden": 2048,
+                "mixture": {
+                    "experts": 32,
+                    "chosen": 4,
+                    "hidden": 256,
+                    "shared_hidden": 256,
+                    "bias_rate": 0.001,
+                },
+                "words": 8000,
+                "text_tokens": 40,
+                "picture_steps": 8000,
+                "picture_batch": 256,
+                "picture_rate": 1e-3,
+                "steps": 12000,
+                "batch": 256,
+            },
+        ),
+    )
