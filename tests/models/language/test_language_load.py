@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from loopwright.core.digest import digest_tree
 from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName, UnsafeCandidate
 from loopwright.core.policy import Candidate
-from loopwright.models.language import LanguageModel, load
+from loopwright.models.language import LanguageModel, Sampling, load
 from loopwright.models.language.adapter import ADAPTER_NAME, attach
 from loopwright.models.language.candidate import save_adapter, save_whole
 from tiny_language import make_folder, make_network, make_tokenizer
@@ -165,11 +165,36 @@ def test_broken_json_is_refused(copy, name, content):
 
 
 def test_a_tokenizer_of_another_model_is_refused(copy):
+    network = make_network()
+    network.resize_token_embeddings(300)
+    network.save_pretrained(copy)
+    with pytest.raises(DamagedData, match=r"knows 3\d\d tokens, but the model only 300"):
+        load(copy)
+
+
+def test_a_token_without_a_place_is_refused_when_it_is_used(copy):
     tokenizer = make_tokenizer()
     tokenizer.add_tokens([f"word{n}" for n in range(40)])
     tokenizer.save_pretrained(copy)
-    with pytest.raises(DamagedData, match="makes tokens up to"):
-        load(copy)
+    model = load(copy)
+    assert model.encode("red")
+    with pytest.raises(InvalidConfig, match="'word39' as token"):
+        model.encode("red word39")
+
+
+def test_a_network_with_a_state_in_place_of_a_cache_speaks_too(tmp_path):
+    import transformers
+
+    config = transformers.MambaConfig(
+        vocab_size=384, hidden_size=32, num_hidden_layers=1, eos_token_id=1
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    model = load(tmp_path)
+    prompt = model.encode("the colour of the sky")
+    answer = model.generate(prompt, Sampling(max_tokens=4))
+    apart = model.losses([prompt + list(answer.tokens)])[0][-len(answer.tokens) :]
+    torch.testing.assert_close(-apart, torch.tensor(answer.log_probabilities), atol=1e-4, rtol=1e-4)
 
 
 class TestCandidates:

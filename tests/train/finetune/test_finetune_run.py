@@ -109,6 +109,18 @@ def test_an_adapter_and_the_merged_model_agree(base, facts, tmp_path):
     assert small < sum(p.stat().st_size for p in merged.folder.glob("*.safetensors"))
 
 
+def test_an_adapter_of_experts_loads_again(facts, tmp_path):
+    base = make_folder(tmp_path / "sparse", "qwen3_moe")
+    config = learn_fast(adapt=AdaptConfig(rank=4, experts=True), epochs=3.0, keep="adapter")
+    made = finetune(base, facts, tmp_path / "out", config, progress=quiet)
+    tokens = torch.arange(40)[None]
+    folded, apart = load(made.folder).logits(tokens), load(made.folder, merge=False).logits(tokens)
+    torch.testing.assert_close(folded, apart, atol=1e-5, rtol=1e-5)
+    assert (folded - load(base).logits(tokens)).abs().max() > 1e-3
+    names = (made.folder / "adapter_model.safetensors").read_bytes()
+    assert b"experts" in names
+
+
 def test_a_fine_tune_can_be_fine_tuned(base, facts, tmp_path):
     config = learn_fast(epochs=2.0, keep="adapter")
     first = finetune(base, facts, tmp_path / "first", config, progress=quiet)

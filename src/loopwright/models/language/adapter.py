@@ -70,6 +70,8 @@ def attach(module: nn.Module, config: PeftConfig) -> PeftModel:
     with warnings.catch_warnings():
         # peft asks transformers for something by its old name.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        # And says that it will read the weights of GPT-2 the right way round.
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)
         return peft.get_peft_model(module, config)
 
 

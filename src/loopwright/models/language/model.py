@@ -72,7 +72,7 @@ class LanguageModel:
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, with the special tokens that its tokenizer adds."""
-        return self.tokenizer.encode(text)
+        return self._known(self.tokenizer.encode(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""
@@ -116,7 +116,8 @@ class LanguageModel:
     def encode_chat(self, messages: Sequence[Message], *, reply: bool = True) -> list[int]:
         """Return the tokens of a conversation; see :meth:`render`."""
         # The template writes the special tokens itself.
-        return self.tokenizer.encode(self.render(messages, reply=reply), add_special_tokens=False)
+        text = self.render(messages, reply=reply)
+        return self._known(self.tokenizer.encode(text, add_special_tokens=False))
 
     @torch.inference_mode()
     def logits(self, tokens_BT: Tensor) -> Tensor:
@@ -171,22 +172,43 @@ class LanguageModel:
             yield Piece(text=text, token=token, log_probability=log_probability, finish=finish)
             if finish is not None:
                 return
-            new = [token]
+            new = [token] if self._caches else [*new, token]
 
     @torch.inference_mode()
     def _continue(self, new: Sequence[int], cache: Any) -> tuple[Tensor, Any]:
         """Read some more tokens; return what may follow ``(V,)`` and the longer cache."""
         tokens_BT = torch.tensor([list(new)], device=self.device)
-        out = self.module(
-            input_ids=tokens_BT, past_key_values=cache, use_cache=True, **self._last_only
-        )
-        return out.logits[0, -1].float().cpu(), out.past_key_values
+        past = {"past_key_values": cache} if self._caches else {}
+        out = self.module(input_ids=tokens_BT, use_cache=self._caches, **past, **self._last_only)
+        return out.logits[0, -1].float().cpu(), out.past_key_values if self._caches else None
+
+    @cached_property
+    def _caches(self) -> bool:
+        """Whether the network keeps the past as keys and values; one with a state does not."""
+        return "past_key_values" in self._arguments
 
     @cached_property
     def _last_only(self) -> dict[str, int]:
         """What to tell the network so that it scores the last token only, if it can."""
-        known = inspect.signature(self.module.forward).parameters
-        return {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        return {"logits_to_keep": 1} if "logits_to_keep" in self._arguments else {}
+
+    @cached_property
+    def _arguments(self) -> frozenset[str]:
+        module: Any = self.module
+        # An adapter that is not merged hides what the network below it understands.
+        plain = module.get_base_model() if hasattr(module, "get_base_model") else module
+        return frozenset(inspect.signature(plain.forward).parameters)
+
+    def _known(self, tokens: list[int]) -> list[int]:
+        """Return tokens, all of which the network has a place for."""
+        places = self.module.get_input_embeddings().weight.shape[0]
+        for token in tokens:
+            if token >= places:
+                raise InvalidConfig(
+                    f"the tokenizer writes {self.tokenizer.decode([token])!r} as token {token}, "
+                    f"but the network knows only {places}; it was added without a place"
+                )
+        return tokens
 
     def _room(self, prompt: Sequence[int], sampling: Sampling) -> int:
         if not prompt:

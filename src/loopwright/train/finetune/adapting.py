@@ -125,8 +125,13 @@ def _linear_layers(network: nn.Module) -> Iterator[str]:
     return (
         name
         for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and id(module) not in fixed
+        if _is_linear(module) and id(module) not in fixed
     )
+
+
+def _is_linear(module: nn.Module) -> bool:
+    # GPT-2 has linear layers under another name, with weights the other way round.
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def _stop_balancing(network: nn.Module) -> None:

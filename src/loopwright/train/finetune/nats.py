@@ -42,9 +42,9 @@ def nats_of(network: nn.Module, rows: Rows) -> Nats:
     place_K = learned_RT.any(dim=0).nonzero().flatten()
     selects = _can_select(network)
     asked: dict[str, Any] = {"logits_to_keep": place_K} if selects else {}
-    logits = network(
-        input_ids=rows.token_RT, position_ids=rows.position_RT, use_cache=False, **asked
-    ).logits
+    if rows.packed:
+        asked["position_ids"] = rows.position_RT
+    logits = network(input_ids=rows.token_RT, use_cache=False, **asked).logits
     logits_RKV = (logits if selects else logits[:, place_K]).float()
     target_RK = rows.token_RT[:, 1:][:, place_K]
     learned_RK = learned_RT[:, place_K]

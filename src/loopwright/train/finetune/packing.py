@@ -31,6 +31,8 @@ class Rows:
     """Place in its document."""
     learned_RT: Tensor
     """bool, which tokens are to be learned."""
+    packed: bool
+    """Whether rows may hold several documents; else positions are what any network assumes."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -46,6 +48,7 @@ class Rows:
             self.token_RT[index, :used].to(device),
             self.position_RT[index, :used].to(device),
             learned[:, :used].to(device),
+            self.packed,
         )
 
 
@@ -84,6 +87,7 @@ def fill_rows(documents: Sequence[Document], row_tokens: int, *, packed: bool) -
         torch.zeros(len(plan), longest, dtype=torch.long),
         torch.zeros(len(plan), longest, dtype=torch.long),
         torch.zeros(len(plan), longest, dtype=torch.bool),
+        packed,
     )
     for number, row in enumerate(plan):
         place = 0
