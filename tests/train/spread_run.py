@@ -105,6 +105,8 @@ class Job:
     folder: str
     stop: int | None = None
     """Step before which it is interrupted, after a checkpoint."""
+    lopsided: bool = False
+    """Whether routers start out sending every token to the first half of the experts."""
     die: int | None = None
     """Step at which the last process kills itself."""
     action: str = "train"
@@ -120,6 +122,9 @@ def run(job: Job) -> None:
     mode, folder = MODES[job.mode], Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = fresh_model()
+    if job.lopsided:
+        for mixture in mixtures(model):
+            mixture.router.bias_E[:2] = 2.0
     with start_processes(mode.parallel) as processes:
         if job.action == "refuse":
             refuse(model, mode, folder, processes)

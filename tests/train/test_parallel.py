@@ -74,6 +74,7 @@ def alone(tmp_path_factory) -> Path:
     for name in ("one", "halves", "quarters", "recompute"):
         run(Job(mode=name, folder=str(root / name)))
     run(Job(mode="halves", folder=str(root / "half-way"), stop=5))
+    run(Job(mode="halves", folder=str(root / "lopsided"), lopsided=True))
     return root
 
 
@@ -89,6 +90,7 @@ def two(tmp_path_factory, alone) -> Path:
         [
             *(Job(mode=name, folder=str(root / name)) for name in ALIKE),
             *(Job(mode=n, folder=str(root / f"{n}-again"), action="resave") for n in ALIKE),
+            Job(mode="expert", folder=str(root / "lopsided"), lopsided=True),
             Job(mode="shard", folder=str(root / "continued")),
             Job(mode="shard", folder=str(root / "interrupted"), stop=5),
             Job(mode="tensor", folder=str(root / "odd-heads"), action="refuse"),
@@ -121,6 +123,11 @@ def test_routers_shift_alike_on_every_process(two, alone, name):
     biases = [(two / name / f"biases.{rank}.json").read_text() for rank in (0, 1)]
     assert biases[0] == biases[1] == (alone / ALIKE[name] / "biases.0.json").read_text()
     assert any(any(layer) for layer in json.loads(biases[0]))
+
+
+def test_a_process_to_which_no_token_is_sent_takes_part(two, alone):
+    assert_alike(two / "lopsided", alone / "lopsided")
+    assert read_metrics(two / "lopsided" / "run.jsonl")[0]["busiest_expert"] == 2.0
 
 
 @pytest.mark.parametrize("name", ALIKE)

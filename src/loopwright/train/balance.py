@@ -36,14 +36,19 @@ class ExpertBalance:
             ``busiest_expert``: tokens of the busiest expert over the mean, averaged over layers;
             1 is even. Nothing for a model without experts.
         """
+        seen = [
+            (m, load)
+            for m, load in zip(self._mixtures, self._loads, strict=True)
+            if load is not None
+        ]
+        if not seen:
+            return {}
+        self._loads = [None] * len(self._mixtures)
+        # One sum over processes for all layers.
+        total = self._processes.sum(torch.cat([load_E for _, load_E in seen])).float()
         busiest = []
-        for number, mixture in enumerate(self._mixtures):
-            load_E = self._loads[number]
-            if load_E is None:
-                continue
-            share_E = self._processes.sum(load_E).float()
-            share_E = share_E / share_E.mean()
+        for (mixture, _), load_E in zip(seen, total.split([len(e) for _, e in seen]), strict=True):
+            share_E = load_E / load_E.mean()
             mixture.router.bias_E += mixture.config.bias_rate * (1.0 - share_E).sign()
             busiest.append(share_E.max())
-            self._loads[number] = None
-        return {"busiest_expert": torch.stack(busiest).mean()} if busiest else {}
+        return {"busiest_expert": torch.stack(busiest).mean()}

@@ -50,14 +50,15 @@ class FlopCount(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run one operation on plain tensors and count it."""
-        if any(kind not in (Tensor, nn.Parameter) for kind in types):
+        """Run one operation and count it if it is known."""
+        if any(hasattr(kind, "device_mesh") for kind in types):
             # A tensor that is spread over processes asks again with the part that is here.
             return NotImplemented
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         formula = _FORMULAS.get(func._overloadpacket)
-        if formula is not None:
+        # Tensors of other kinds stand for shapes only: nothing is computed with them.
+        if formula is not None and all(kind in (Tensor, nn.Parameter) for kind in types):
             self.flops += formula(*args, **kwargs, out_val=result)
         return result
 
