@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from loopwright.core.digest import Json
 from loopwright.core.errors import InvalidConfig
 from loopwright.core.scenario import Box, Request
+from loopwright.core.stage import ProgressSink, resolve_entry
 from loopwright.loop.gate import GateConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusPlan:
+    """A corpus to learn from, and how to come by it."""
+
+    entry: str
+    """``"package.module:function"``; ``function(**config, progress=sink)`` builds the corpus or
+    finds it built, and returns its path."""
+    config: Mapping[str, Json] = field(default_factory=dict)
+    """The function's arguments as plain data. With the code they fix the corpus."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Learner:
-    """What turns episodes into a candidate."""
+    """What turns episodes, and corpora if there are any, into a candidate."""
 
     entry: str
     """``"package.module:function"``, a :data:`loopwright.core.learner.LearnFunction`."""
     config: Mapping[str, Json] = field(default_factory=dict)
     """The function's configuration as plain data; it refuses keys it does not know."""
+    corpora: tuple[CorpusPlan, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Learner:
+        """Read what :func:`dataclasses.asdict` made of one."""
+        corpora = tuple(CorpusPlan(**plan) for plan in data.get("corpora", ()))
+        return cls(entry=data["entry"], config=data["config"], corpora=corpora)
+
+
+def build_corpora(learner: Learner, progress: ProgressSink) -> list[Path]:
+    """Build the corpora of a learner, or find them built."""
+    return [resolve_entry(c.entry)(**c.config, progress=progress) for c in learner.corpora]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +139,7 @@ def request_from_json(data: Mapping[str, Any]) -> Request:
 def _plan(data: Mapping[str, Any]) -> RoundPlan:
     return RoundPlan(
         label=data["label"],
-        learner=Learner(**data["learner"]),
+        learner=Learner.from_json(data["learner"]),
         requests=tuple(request_from_json(r) for r in data["requests"]),
         seek=SeekConfig(**data["seek"]) if data["seek"] is not None else None,
         own_successes=data["own_successes"],

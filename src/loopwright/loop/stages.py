@@ -30,7 +30,7 @@ from loopwright.core.learner import FitJob, LearnFunction
 from loopwright.core.policy import ForeseeingPolicy, Foresight, Policy
 from loopwright.core.scenario import Scenario, split_of
 from loopwright.core.stage import Site, StageResult, StageSpec, resolve_entry
-from loopwright.loop.config import request_from_json
+from loopwright.loop.config import Learner, build_corpora, request_from_json
 from loopwright.models.registry import load_policy
 from loopwright.report.film import encode_film
 from loopwright.scenarios.registry import get_scenario
@@ -72,17 +72,18 @@ def fit(spec: StageSpec, site: Site) -> StageResult:
         refuse_held_out(episodes)
         out = site.scratch / "candidate"
         _empty(out)
-        learner = _mapping(spec, "learner")
-        learn: LearnFunction = resolve_entry(learner["entry"])
+        learner = Learner.from_json(_mapping(spec, "learner"))
+        learn: LearnFunction = resolve_entry(learner.entry)
         job = FitJob(
             episodes=episodes,
             seed=spec.seed,
             out=out,
             scratch=site.scratch,
             lineage={"snapshot": spec.inputs["snapshot"], "parent": spec.params["parent"]},
+            corpora=build_corpora(learner, site.progress),
             progress=site.progress,
         )
-        facts = dict(learn(learner["config"], job))
+        facts = dict(learn(learner.config, job))
         return StageResult(outputs={"candidate": workspace.objects.put_folder(out)}, facts=facts)
 
 

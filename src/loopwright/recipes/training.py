@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,10 @@ from loopwright.core.digest import Json, canonical_json
 from loopwright.core.errors import InvalidConfig, StorageError
 from loopwright.core.learner import FitJob, LearnFunction
 from loopwright.core.stage import ProgressSink, resolve_entry
-from loopwright.loop.config import Learner
+from loopwright.loop.config import Learner, build_corpora
 
 CANDIDATE, SCRATCH, FACTS = "candidate", "scratch", "training.json"
 """What a training leaves in its folder: the candidate, checkpoints with metrics, plain facts."""
-
-BuildCorpus = Callable[..., Path]
-"""``build(**config, progress=sink) -> path`` of a finished corpus."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CorpusPlan:
-    """A corpus to learn from, and how to come by it."""
-
-    entry: str
-    """``"package.module:function"``, a :data:`BuildCorpus`."""
-    config: Mapping[str, Json] = field(default_factory=dict)
-    """The function's arguments as plain data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,17 +23,11 @@ class Training:
 
     name: str
     learner: Learner
-    corpora: tuple[CorpusPlan, ...]
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data: what is kept beside the result."""
-        return {
-            "name": self.name,
-            "learner": {"entry": self.learner.entry, "config": dict(self.learner.config)},
-            "corpora": [{"entry": c.entry, "config": dict(c.config)} for c in self.corpora],
-            "seed": self.seed,
-        }
+        return asdict(self)
 
 
 def run_training(training: Training, folder: Path, progress: ProgressSink) -> dict[str, Json]:
@@ -84,10 +64,6 @@ def run_training(training: Training, folder: Path, progress: ProgressSink) -> di
         progress(1.0, f"{training.name} is trained already")
         return known["facts"]
     _write(facts_path, {"plan": plan})
-    corpora = [
-        resolve_entry(corpus.entry)(**corpus.config, progress=progress)
-        for corpus in training.corpora
-    ]
     learn: LearnFunction = resolve_entry(training.learner.entry)
     facts = dict(
         learn(
@@ -98,7 +74,7 @@ def run_training(training: Training, folder: Path, progress: ProgressSink) -> di
                 out=folder / CANDIDATE,
                 scratch=folder / SCRATCH,
                 lineage={"training": training.name},
-                corpora=corpora,
+                corpora=build_corpora(training.learner, progress),
                 progress=progress,
             ),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from loopwright.loop.config import Learner
-from loopwright.recipes.training import CorpusPlan, Training
+from loopwright.loop.config import CorpusPlan, Learner
+from loopwright.recipes.training import Training
 
 _LEARN = "loopwright.train.wudao:learn"
 _PAIRS = "loopwright.scenarios.emoji.pairs:build_pairs"
@@ -14,9 +14,9 @@ def tiny() -> Training:
     """A minute on one core: shows that everything is in its place, and paints blobs."""
     return Training(
         name="wudao.tiny",
-        corpora=(CorpusPlan(entry=_PAIRS, config={"px": 16, "styles": ["twemoji"]}),),
         learner=Learner(
             entry=_LEARN,
+            corpora=(CorpusPlan(entry=_PAIRS, config={"px": 16, "styles": ["twemoji"]}),),
             config={
                 "pictures": {
                     "px": 16,
@@ -42,8 +42,10 @@ def laptop() -> Training:
     """Forty CPU-minutes on one core: reads and paints one style in English."""
     return Training(
         name="wudao.laptop",
-        corpora=(CorpusPlan(entry=_PAIRS, config={"px": 32, "styles": ["twemoji"]}),),
-        learner=Learner(entry=_LEARN),
+        learner=Learner(
+            entry=_LEARN,
+            corpora=(CorpusPlan(entry=_PAIRS, config={"px": 32, "styles": ["twemoji"]}),),
+        ),
     )
 
 
@@ -51,9 +53,11 @@ def gpu() -> Training:
     """Half an hour on one accelerator: three styles, ten languages, 64 px."""
     return Training(
         name="wudao.gpu",
-        corpora=(CorpusPlan(entry=_PAIRS, config={"px": 64, "languages": list(TEN_LANGUAGES)}),),
         learner=Learner(
             entry=_LEARN,
+            corpora=(
+                CorpusPlan(entry=_PAIRS, config={"px": 64, "languages": list(TEN_LANGUAGES)}),
+            ),
             config={
                 "device": "auto",
                 "pictures": {

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from loopwright.core.canvas import PaintRequest, is_canvas, picture_of
 from loopwright.core.digest import Json, digest_json
+from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
 from loopwright.core.interface import NO_BODY
 from loopwright.core.learner import FitJob
@@ -153,7 +155,9 @@ class _Run:
         self.fit, self.job = fit, job
         self.device = probe_device() if fit.device == "auto" else torch.device("cpu")
         self.precision: Precision = chosen_precision(fit.precision, self.device)
-        self.data = TextPictures.of([open_corpus(path) for path in job.corpora])
+        self.data = TextPictures.of(
+            [open_corpus(path) for path in job.corpora], paintings(job.episodes)
+        )
         texts, tags = self.data.all_texts(), [*self.data.languages, *self.data.styles]
         self.words = Words.learn(texts, tags=tags, size=fit.words)
         with torch.random.fork_rng(devices=[]):
@@ -270,27 +274,61 @@ class TextPictures:
     digests: tuple[str, ...]
 
     @classmethod
-    def of(cls, corpora: Sequence[Corpus]) -> TextPictures:
+    def of(cls, corpora: Sequence[Corpus], painted: Sequence[Painted] = ()) -> TextPictures:
         """Join corpora with the columns ``pixels``, ``weight``, ``style`` and ``text.<language>``.
 
+        Args:
+            corpora: What people drew.
+            painted: What was painted on request; each counts as much as the mean row.
+
         Raises:
-            InvalidConfig: There is none.
+            InvalidConfig: There is nothing, or pictures of different sides.
         """
-        if not corpora:
+        joined = [cls._of_corpus(corpus) for corpus in corpora]
+        weight = float(np.mean(np.concatenate([part.weight for part in joined]))) if joined else 1.0
+        joined += [cls._of_painted(item, weight) for item in painted]
+        if not joined:
             raise InvalidConfig("there is no corpus of texts and pictures to learn from")
-        languages = sorted(
-            {c.removeprefix(_TEXT) for x in corpora for c in x.columns if c.startswith(_TEXT)}
-        )
+        if len(sides := {part.pixels.shape[1:] for part in joined}) > 1:
+            raise InvalidConfig(f"pictures to learn from have the shapes {sorted(sides)}")
+        languages = sorted({language for part in joined for language in part.texts})
         return cls(
-            pixels=np.concatenate([c.column("pixels") for c in corpora]),
-            weight=np.concatenate([c.column("weight") for c in corpora]),
-            style=np.concatenate([c.column("style") for c in corpora]),
+            pixels=np.concatenate([part.pixels for part in joined]),
+            weight=np.concatenate([part.weight for part in joined]),
+            style=np.concatenate([part.style for part in joined]),
             texts={
-                language: np.concatenate([_column(c, _TEXT + language) for c in corpora])
+                language: np.concatenate([part.text_in(language) for part in joined])
                 for language in languages
             },
-            digests=tuple(c.digest for c in corpora),
+            digests=tuple(digest for part in joined for digest in part.digests),
         )
+
+    @classmethod
+    def _of_corpus(cls, corpus: Corpus) -> TextPictures:
+        columns = [name for name in corpus.columns if name.startswith(_TEXT)]
+        return cls(
+            pixels=corpus.column("pixels"),
+            weight=corpus.column("weight"),
+            style=corpus.column("style"),
+            texts={name.removeprefix(_TEXT): corpus.column(name) for name in columns},
+            digests=(corpus.digest,),
+        )
+
+    @classmethod
+    def _of_painted(cls, painted: Painted, weight: float) -> TextPictures:
+        request = painted.request
+        return cls(
+            pixels=painted.picture[None],
+            weight=np.array([weight]),
+            style=np.array([request.style], dtype=object),
+            texts={request.language: np.array([request.text], dtype=object)},
+            digests=(painted.episode,),
+        )
+
+    def text_in(self, language: str) -> np.ndarray:
+        """Return the texts in a language, object ``(R,)`` of str; empty where there is none."""
+        none = np.full(len(self.pixels), "", dtype=object)
+        return self.texts.get(language, none)
 
     @property
     def languages(self) -> list[str]:
@@ -310,10 +348,33 @@ class TextPictures:
 _TEXT = "text."
 
 
-def _column(corpus: Corpus, name: str) -> np.ndarray:
-    if name in corpus.columns:
-        return corpus.column(name)
-    return np.full(corpus.num_rows, "", dtype=object)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Painted:
+    """A picture that was painted on request and found right."""
+
+    request: PaintRequest
+    picture: np.ndarray
+    """uint8 ``(H, W, 3)``."""
+    episode: str
+
+
+def paintings(episodes: Sequence[Episode]) -> list[Painted]:
+    """Return what was painted in episodes, which hold demonstrations and verified successes.
+
+    Raises:
+        InvalidConfig: An episode is no painting.
+    """
+    found = []
+    for episode in episodes:
+        if episode.applied is None or not is_canvas(episode.header.interface):
+            raise InvalidConfig(
+                f"episode {episode.id} ({episode.header.scenario}) paints no picture; "
+                "a text-picture model learns from corpora and from paintings"
+            )
+        request = PaintRequest.from_instruction(episode.header.instruction)
+        picture = picture_of(episode.applied)
+        found.append(Painted(request=request, picture=picture, episode=episode.id))
+    return found
 
 
 class SequenceBatches:
