@@ -13,6 +13,7 @@ tokens sent (``N * C``), F hidden width of an expert.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,20 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.models.layers.experts import Experts, grouped
 from loopwright.models.layers.feedforward import SwiGLU
+from loopwright.models.layers.sending import Sending
+
+__all__ = [
+    "Experts",
+    "MixtureConfig",
+    "MixtureOfExperts",
+    "Router",
+    "Routing",
+    "balance_loss",
+    "grouped",
+    "mixtures",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +77,15 @@ class Routing:
     """Their shares in the result, float32, summing to 1 per token."""
     load_E: Tensor
     """Tokens sent to each expert, int64."""
-    balance: Tensor
-    """The classic balance loss: 1 when all experts get and are wanted alike, up to E."""
+    affinity_NE: Tensor
+    """How much every token wants every expert, float32, each from 0 to 1."""
+
+    @property
+    def balance(self) -> Tensor:
+        """The classic balance loss: 1 when all experts get and are wanted alike, up to E."""
+        share_NE = self.affinity_NE / self.affinity_NE.sum(dim=-1, keepdim=True)
+        got_E = self.load_E / self.expert_NC.numel()
+        return len(got_E) * (share_NE.mean(dim=0) * got_E).sum()
 
 
 class Router(nn.Module):
@@ -80,56 +101,27 @@ class Router(nn.Module):
 
     def forward(self, x_ND: Tensor) -> Routing:
         """Return where every token goes."""
-        with torch.autocast(x_ND.device.type, enabled=False):
+        kind = x_ND.device.type
+        has_autocast = torch.amp.is_autocast_available(kind)
+        with torch.autocast(kind, enabled=False) if has_autocast else nullcontext():
             affinity_NE = F.linear(x_ND.float(), self.score.weight.float()).sigmoid()
         # The bias decides who is chosen and never how much a chosen one counts.
-        expert_NC = (affinity_NE.detach() + self.bias_E).topk(self.chosen, dim=-1).indices
+        expert_NC = (
+            (affinity_NE.detach() + self.bias_E).topk(self.chosen, dim=-1, sorted=False).indices
+        )
         weight_NC = affinity_NE.gather(-1, expert_NC)
-        experts = affinity_NE.shape[-1]
-        load_E = torch.bincount(expert_NC.flatten(), minlength=experts)
-        wanted_E = (affinity_NE / affinity_NE.sum(dim=-1, keepdim=True)).mean(dim=0)
         return Routing(
             expert_NC=expert_NC,
             weight_NC=weight_NC / weight_NC.sum(dim=-1, keepdim=True),
-            load_E=load_E,
-            balance=experts * (wanted_E * load_E / expert_NC.numel()).sum(),
+            load_E=_count(expert_NC, affinity_NE.shape[-1]),
+            affinity_NE=affinity_NE,
         )
 
 
-class Experts(nn.Module):
-    """The experts alone. Tokens come sorted by expert, so one grouped product computes them all."""
-
-    def __init__(self, *, experts: int, width: int, hidden: int) -> None:
-        """Build gate, value and way back of every expert, initialised as linear layers are."""
-        super().__init__()
-        self.gate_value_E2FD = nn.Parameter(torch.empty(experts, 2 * hidden, width))
-        self.out_EDF = nn.Parameter(torch.empty(experts, width, hidden))
-        for weight in (self.gate_value_E2FD, self.out_EDF):
-            nn.init.uniform_(weight, -(weight.shape[-1] ** -0.5), weight.shape[-1] ** -0.5)
-
-    def forward(self, x_MD: Tensor, load_E: Tensor) -> Tensor:
-        """Return ``(M, D)``.
-
-        Args:
-            x_MD: Tokens, those of the first expert first.
-            load_E: How many of them belong to each expert.
-        """
-        ends_E = load_E.cumsum(dim=0).to(torch.int32)
-        gate_MF, value_MF = grouped(x_MD, self.gate_value_E2FD, ends_E).chunk(2, dim=-1)
-        return grouped(F.silu(gate_MF) * value_MF, self.out_EDF, ends_E)
-
-
-def grouped(x_MI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
-    """Multiply each group of rows by its own matrix, ``(M, O)``, in the precision of autocast.
-
-    Args:
-        x_MI: Rows, sorted by group.
-        weight_EOI: One matrix per group, laid out as those of linear layers.
-        ends_E: int32, where in ``x_MI`` each group ends.
-    """
-    kind = x_MI.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_MI.dtype
-    return F.grouped_mm(x_MI.to(dtype), weight_EOI.to(dtype).transpose(1, 2), offs=ends_E)
+def _count(expert_NC: Tensor, experts: int) -> Tensor:
+    # Unlike bincount, this has a shape that the compiler knows.
+    expert_M = expert_NC.flatten()
+    return expert_M.new_zeros(experts).scatter_add_(0, expert_M, torch.ones_like(expert_M))
 
 
 class MixtureOfExperts(nn.Module):
@@ -151,13 +143,9 @@ class MixtureOfExperts(nn.Module):
         """Return ``(B, T, D)``; every token is treated alone."""
         x_ND = x_BTD.flatten(0, 1)
         self.routing = routing = self.router(x_ND)
-        order_M = routing.expert_NC.flatten().argsort(stable=True)
-        sent_MD = x_ND.index_select(0, order_M // self.config.chosen)
-        done_MD = self.experts(sent_MD, routing.load_E)
-        back_M = torch.empty_like(order_M)
-        back_M[order_M] = torch.arange(len(order_M), device=order_M.device)
-        done_NCD = done_MD.index_select(0, back_M).unflatten(0, routing.expert_NC.shape)
-        mixed_ND = (done_NCD * routing.weight_NC[..., None].to(done_NCD.dtype)).sum(dim=1)
+        sending = Sending.by_expert(routing.expert_NC)
+        done_MD = self.experts(sending.send(x_ND), routing.load_E)
+        mixed_ND = sending.collect(done_MD, routing.weight_NC)
         if self.shared is not None:
             mixed_ND = mixed_ND + self.shared(x_ND)
         return mixed_ND.unflatten(0, x_BTD.shape[:2])
