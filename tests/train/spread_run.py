@@ -21,6 +21,7 @@ from loopwright.core.errors import InvalidConfig
 from loopwright.models.layers.attention import Attention
 from loopwright.models.layers.mixture import Experts, MixtureConfig, balance_loss, mixtures
 from loopwright.models.layers.transformer import Transformer, TransformerConfig
+from loopwright.train.optimisers import Optimisers
 from loopwright.train.parallel import ParallelConfig, Processes, parallelise, start_processes
 from loopwright.train.trainer import LossAt, Portion, TrainerConfig, _Run, train
 
@@ -32,6 +33,7 @@ ROWS, TOKENS, VOCABULARY = 8, 12, 16
 class Mode:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     accumulate: int = 1
+    muon_rate: float | None = None
 
 
 MODES = {
@@ -39,6 +41,9 @@ MODES = {
     "recompute": Mode(parallel=ParallelConfig(recompute=True)),
     "halves": Mode(accumulate=2),
     "quarters": Mode(accumulate=4),
+    "halves-muon": Mode(accumulate=2, muon_rate=0.02),
+    "replicate-muon": Mode(muon_rate=0.02),
+    "shard-muon": Mode(parallel=ParallelConfig(data="shard"), muon_rate=0.02),
     "replicate": Mode(),
     "accumulate": Mode(accumulate=2),
     "shard": Mode(parallel=ParallelConfig(data="shard")),
@@ -138,6 +143,7 @@ def run(job: Job) -> None:
             log_every_steps=1,
             checkpoint_every_steps=5,
             accumulate=mode.accumulate,
+            muon_rate=mode.muon_rate,
         )
         if job.action == "resave":
             again = _Run(model, config, folder / "run.safetensors", "test", processes)
@@ -177,6 +183,7 @@ def refuse(model: Language, mode: Mode, folder: Path, processes: Processes) -> N
             part.out_EDF = nn.Parameter(part.out_EDF[:3])
     try:
         parallelise(model, mode.parallel, processes)
+        Optimisers(dict(model.named_parameters()), TrainerConfig(steps=1, muon_rate=mode.muon_rate))
     except InvalidConfig as error:
         (folder / "refused").write_text(str(error))
 

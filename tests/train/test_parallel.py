@@ -33,6 +33,7 @@ ALIKE = {
     "shard-recompute": "halves",
     "tensor": "one",
     "expert": "halves",
+    "replicate-muon": "halves-muon",
 }
 """Ways to use two processes, and what one process does to compute the same portions."""
 ALIKE_OF_FOUR = {
@@ -71,7 +72,7 @@ def alone(tmp_path_factory) -> Path:
     """What one process makes of it."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("alone")
-    for name in ("one", "halves", "quarters", "recompute"):
+    for name in ("one", "halves", "quarters", "recompute", "halves-muon"):
         run(Job(mode=name, folder=str(root / name)))
     run(Job(mode="halves", folder=str(root / "half-way"), stop=5))
     run(Job(mode="halves", folder=str(root / "lopsided"), lopsided=True))
@@ -84,7 +85,7 @@ def two(tmp_path_factory, alone) -> Path:
     root = tmp_path_factory.mktemp("two")
     shutil.copytree(alone / "half-way", root / "continued")
     for name in ALIKE:
-        shutil.copytree(alone / "one", root / f"{name}-again")
+        shutil.copytree(alone / ALIKE[name], root / f"{name}-again")
     launched(
         2,
         [
@@ -95,6 +96,7 @@ def two(tmp_path_factory, alone) -> Path:
             Job(mode="shard", folder=str(root / "interrupted"), stop=5),
             Job(mode="tensor", folder=str(root / "odd-heads"), action="refuse"),
             Job(mode="expert", folder=str(root / "odd-experts"), action="refuse"),
+            Job(mode="shard-muon", folder=str(root / "muon"), action="refuse"),
         ],
     )
     return root
@@ -133,10 +135,10 @@ def test_a_process_to_which_no_token_is_sent_takes_part(two, alone):
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_checkpoint_passes_from_one_process_to_two_and_back_exactly(two, alone, name):
     again = two / f"{name}-again" / "run.safetensors"
-    written = (alone / "one" / "run.safetensors").read_bytes()
+    written = (alone / ALIKE[name] / "run.safetensors").read_bytes()
     assert again.read_bytes() == written
     by_two = (two / name / "run.safetensors").read_bytes()
-    run(Job(mode="one", folder=str(two / name), action="resave"))
+    run(Job(mode=ALIKE[name], folder=str(two / name), action="resave"))
     assert (two / name / "run.safetensors").read_bytes() == by_two
 
 
@@ -152,6 +154,7 @@ def test_what_does_not_divide_is_refused_by_name(two):
     assert "2 processes" in heads
     experts = (two / "odd-experts" / "refused").read_text()
     assert "3 experts" in experts
+    assert "Muon" in (two / "muon" / "refused").read_text()
 
 
 def test_what_is_resumed_ends_at_the_same_bits(alone, tmp_path):

@@ -14,6 +14,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from loopwright.train.parallel import local_part
+
 _QUINTIC: Final = (3.4445, -4.7750, 2.0315)
 """Coefficients of the iteration, tuned by its authors for speed, not for exactness."""
 _ITERATIONS: Final = 5
@@ -52,13 +54,13 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[weight]
                 if not state:
                     state["mean"] = torch.zeros_like(weight)
-                mean = state["mean"].lerp_(weight.grad, 1.0 - group["momentum"])
-                ahead = weight.grad.lerp(mean, group["momentum"])
-                step = orthogonal(ahead).to(weight.dtype)
+                gradient, here = local_part(weight.grad), local_part(weight)
+                mean = local_part(state["mean"]).lerp_(gradient, 1.0 - group["momentum"])
+                step = orthogonal(gradient.lerp(mean, group["momentum"])).to(weight.dtype)
                 # A tall matrix needs longer steps to change its output as much.
                 longer = max(1.0, weight.shape[-2] / weight.shape[-1]) ** 0.5
-                weight.mul_(1.0 - group["lr"] * group["weight_decay"])
-                weight.add_(step, alpha=-group["lr"] * longer)
+                here.mul_(1.0 - group["lr"] * group["weight_decay"])
+                here.add_(step, alpha=-group["lr"] * longer)
 
 
 def orthogonal(matrix_EOI: Tensor) -> Tensor:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.train.muon import Muon
-from loopwright.train.parallel import same_spread
+from loopwright.train.parallel import local_part, same_spread
 
 if TYPE_CHECKING:
     from loopwright.train.trainer import TrainerConfig
@@ -77,7 +76,8 @@ def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 
 def _check_whole(parameters: list[nn.Parameter]) -> None:
-    if any(isinstance(p, DTensor) for p in parameters):
+    # Whole experts may lie on different processes, parts of a matrix may not.
+    if any(local_part(p).shape[-2:] != p.shape[-2:] for p in parameters):
         raise InvalidConfig(
             "Muon works on whole matrices, and these are split over processes; "
             "set muon_rate to None, or replicate the model instead"

@@ -13,7 +13,7 @@ eight processes. How a model is spread is applied in one place and in one order
 """
 
 from loopwright.train.parallel.config import ParallelConfig
-from loopwright.train.parallel.processes import ALONE, Processes, same_spread
+from loopwright.train.parallel.processes import ALONE, Processes, local_part, same_spread
 from loopwright.train.parallel.spread import parallelise
 from loopwright.train.parallel.start import ProcessLost, start_processes
 
@@ -22,6 +22,7 @@ __all__ = [
     "ParallelConfig",
     "ProcessLost",
     "Processes",
+    "local_part",
     "parallelise",
     "same_spread",
     "start_processes",

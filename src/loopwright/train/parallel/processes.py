@@ -67,3 +67,8 @@ def same_spread(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
     for parameter in parameters:
         groups[getattr(parameter, "device_mesh", None)].append(parameter)
     return list(groups.values())
+
+
+def local_part(value: Tensor) -> Tensor:
+    """Return what this process holds of a tensor: all of it, or its share, as a plain tensor."""
+    return getattr(value, "to_local", lambda: value)()
