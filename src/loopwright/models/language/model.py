@@ -201,7 +201,8 @@ class LanguageModel:
 
     def _known(self, tokens: list[int]) -> list[int]:
         """Return tokens, all of which the network has a place for."""
-        places = self.module.get_input_embeddings().weight.shape[0]
+        embedding: Any = self.module.get_input_embeddings()
+        places = embedding.weight.shape[0]
         for token in tokens:
             if token >= places:
                 raise InvalidConfig(
