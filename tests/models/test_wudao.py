@@ -25,7 +25,7 @@ from loopwright.models.wudao.sample import (
     Prompt,
     TextPictureModel,
 )
-from loopwright.models.wudao.sequences import Pair, batch, paint, write
+from loopwright.models.wudao.sequences import Counts, Pair, batch, paint, write
 from loopwright.models.wudao.words import BEGIN, END, PAD, PICTURE, Words
 
 PICTURES = PictureConfig(
@@ -161,6 +161,30 @@ class TestSequences:
             before = model.contextual(found.token_BT, found.place_BT)
             after = model.contextual(changed, found.place_BT)
         torch.testing.assert_close(before[:, :12], after[:, :12])
+
+
+def test_the_losses_of_portions_average_to_the_loss_of_the_step():
+    model = joined().model
+    known = words()
+    random = np.random.default_rng(0)
+    pairs = [Pair(known.encode(t), random.integers(36, size=16), 6, 7) for t in TEXTS[:4]]
+    paints = [True, False, True, True]
+    framed = [
+        (paint if painting else write)(p, known.size)
+        for p, painting in zip(pairs, paints, strict=True)
+    ]
+    counts = Counts.of(framed, paints, codes=16).over(2)
+    with torch.no_grad():
+        whole, _ = sequence_loss(model, batch(framed, paints, codes=16), SequenceWeights())
+        halves = [
+            sequence_loss(
+                model,
+                batch(framed[part], paints[part], codes=16, counts=counts),
+                SequenceWeights(),
+            )[0]
+            for part in (slice(0, 2), slice(2, 4))
+        ]
+    torch.testing.assert_close(torch.stack(halves).mean(), whole)
 
 
 def test_an_untrained_model_is_as_unsure_as_chance():

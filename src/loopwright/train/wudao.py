@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loopwright.core.canvas import PaintRequest, is_canvas, picture_of
+from loopwright.core.canvas import PaintRequest, canvas_interface, is_canvas, picture_of
 from loopwright.core.digest import Json, digest_json
 from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
-from loopwright.core.interface import NO_BODY
 from loopwright.core.learner import FitJob
 from loopwright.core.policy import Candidate
 from loopwright.core.seeds import derive_seed, generator
@@ -32,7 +31,7 @@ from loopwright.models.wudao.loss import SequenceWeights, picture_loss, sequence
 from loopwright.models.wudao.model import Wudao, parameter_count
 from loopwright.models.wudao.ports import PictureTokenizer
 from loopwright.models.wudao.sample import FAMILY, TextPictureModel
-from loopwright.models.wudao.sequences import Pair, Sequences, batch, paint, write
+from loopwright.models.wudao.sequences import Counts, Framed, Pair, Sequences, batch, paint, write
 from loopwright.models.wudao.words import Words
 from loopwright.store.corpus import Corpus, open_corpus
 from loopwright.train.device import Precision, chosen_precision, cpu_threads, probe_device
@@ -244,7 +243,7 @@ class _Run:
         candidate = Candidate.seal(
             out,
             family=FAMILY,
-            interface=NO_BODY,
+            interface=canvas_interface(self.fit.pictures.px),
             config=self.model.config.to_json(),
             lineage={**self.job.lineage, "corpora": list(self.data.digests)},
         )
@@ -406,16 +405,17 @@ class SequenceBatches:
         chosen = np.searchsorted(self.cumulative, random.random(self.fit.batch))
         paints = random.random(self.fit.batch) < self.fit.paint_share
         drops = random.random(self.fit.batch) < self.fit.drop_text
-        framed = []
-        rows = range(self.fit.batch)[portion.rows(self.fit.batch)]
-        for row in rows:
-            pair = self.pairs[min(chosen[row], len(self.pairs) - 1)]
-            framed.append(
-                paint(pair, self.words.size, drop_text=bool(drops[row]))
-                if paints[row]
-                else write(pair, self.words.size)
-            )
+        framed = [self._framed(*row) for row in zip(chosen, paints, drops, strict=True)]
+        codes = self.fit.pictures.tokens
+        counts = Counts.of(framed, paints.tolist(), codes=codes).over(portion.count)
+        mine = portion.rows(self.fit.batch)
         noise = torch.Generator()
         noise.manual_seed(derive_seed(self.seed, "noise", portion.step, portion.index))
-        found = batch(framed, [bool(paints[r]) for r in rows], codes=self.fit.pictures.tokens)
+        found = batch(framed[mine], paints[mine].tolist(), codes=codes, counts=counts)
         return found, noise
+
+    def _framed(self, chosen: int, paints: bool, drops: bool) -> Framed:
+        pair = self.pairs[min(chosen, len(self.pairs) - 1)]
+        if paints:
+            return paint(pair, self.words.size, drop_text=drops)
+        return write(pair, self.words.size)

@@ -80,10 +80,12 @@ def sequence_loss(
     code_M = F.cross_entropy(score_codes, next_BT[is_code_BT] - words, reduction="none")
     word_M = F.cross_entropy(score_words, next_BT[is_word_BT], reduction="none")
     code_paints, word_paints = paints_BT[is_code_BT], paints_BT[is_word_BT]
+    counts = sequences.counts
+    shown, told = _sum(code_M, ~code_paints), _sum(word_M, word_paints)
     parts = {
-        "painted": _mean(code_M, code_paints),
-        "written": _mean(word_M, ~word_paints),
-        "given": _mean(code_M, ~code_paints) + _mean(word_M, word_paints),
+        "painted": _sum(code_M, code_paints) / max(1.0, counts.painted),
+        "written": _sum(word_M, ~word_paints) / max(1.0, counts.written),
+        "given": shown / max(1.0, counts.shown) + told / max(1.0, counts.told),
     }
     weighed = [getattr(weights, name) * value for name, value in parts.items()]
     return torch.stack(weighed).sum() + balance_loss(model), {
@@ -108,7 +110,6 @@ def _noisy(
     return torch.where((place_BT > 0) & hit_BT, other_BT, token_BT)
 
 
-def _mean(value_M: Tensor, chosen_M: Tensor) -> Tensor:
-    """Return the mean of the chosen values; 0 where none is."""
-    weight_M = chosen_M.to(value_M.dtype)
-    return (value_M * weight_M).sum() / weight_M.sum().clamp(min=1.0)
+def _sum(value_M: Tensor, chosen_M: Tensor) -> Tensor:
+    """Return the sum of the chosen values."""
+    return (value_M * chosen_M.to(value_M.dtype)).sum()

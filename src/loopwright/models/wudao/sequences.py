@@ -32,6 +32,46 @@ class Pair:
     """Mark of the drawing style."""
 
 
+Framed = tuple[list[int], int]
+"""The tokens of a sequence, and the index of its first code."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Tokens to be predicted, kind by kind."""
+
+    painted: float
+    """Codes that follow from a text."""
+    written: float
+    """Words that follow from a picture."""
+    shown: float
+    """Codes that come first."""
+    told: float
+    """Words that come first."""
+
+    @classmethod
+    def of(cls, framed: Sequence[Framed], paints: Sequence[bool], *, codes: int) -> Counts:
+        """Count what is to be predicted in sequences; the first token of each is given."""
+        words = [len(tokens) - codes - 1 for tokens, _ in framed]
+        painting = sum(paints)
+        told = sum(w for w, painted in zip(words, paints, strict=True) if painted)
+        return cls(
+            painted=codes * painting,
+            written=sum(words) - told,
+            shown=codes * (len(framed) - painting),
+            told=told,
+        )
+
+    def over(self, portions: int) -> Counts:
+        """Return the mean of so many equal portions."""
+        return Counts(
+            painted=self.painted / portions,
+            written=self.written / portions,
+            shown=self.shown / portions,
+            told=self.told / portions,
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sequences:
     """A batch of sequences, filled up at the end."""
@@ -42,6 +82,9 @@ class Sequences:
     """int64: where in its picture a code stands, from 1; 0 for words."""
     paints_B: Tensor
     """bool: whether the picture follows from the text, or the other way round."""
+    counts: Counts
+    """What sums over tokens are divided by: of a portion, the mean over the portions of its step,
+    so that losses of portions average to the loss of the step."""
 
     def to(self, device: torch.device) -> Sequences:
         """Return the batch on a device."""
@@ -49,6 +92,7 @@ class Sequences:
             token_BT=self.token_BT.to(device),
             place_BT=self.place_BT.to(device),
             paints_B=self.paints_B.to(device),
+            counts=self.counts,
         )
 
 
@@ -57,7 +101,7 @@ def paint_prompt(text: Sequence[int], *, language: int, style: int) -> list[int]
     return [BEGIN, style, *([language, *text] if text else []), PICTURE]
 
 
-def paint(pair: Pair, words: int, *, drop_text: bool = False) -> tuple[list[int], int]:
+def paint(pair: Pair, words: int, *, drop_text: bool = False) -> Framed:
     """Return a sequence that paints, and where its codes begin.
 
     Args:
@@ -71,21 +115,26 @@ def paint(pair: Pair, words: int, *, drop_text: bool = False) -> tuple[list[int]
     return [*prompt, *(pair.code_N + words).tolist(), END], len(prompt)
 
 
-def write(pair: Pair, words: int) -> tuple[list[int], int]:
+def write(pair: Pair, words: int) -> Framed:
     """Return a sequence that writes about a picture, and where its codes begin."""
     codes = (pair.code_N + words).tolist()
     return [BEGIN, PICTURE, *codes, pair.language, *pair.text, END], 2
 
 
 def batch(
-    framed: Sequence[tuple[list[int], int]], paints: Sequence[bool], *, codes: int
+    framed: Sequence[Framed],
+    paints: Sequence[bool],
+    *,
+    codes: int,
+    counts: Counts | None = None,
 ) -> Sequences:
-    """Join sequences, each with the index of its first code, into a batch.
+    """Join sequences into a batch.
 
     Args:
         framed: What :func:`paint` and :func:`write` returned.
         paints: Which of them paint.
         codes: N.
+        counts: What losses are divided by; those of this batch by default.
     """
     longest = max(len(tokens) for tokens, _ in framed)
     token_BT = np.full((len(framed), longest), PAD, dtype=np.int64)
@@ -97,4 +146,5 @@ def batch(
         token_BT=torch.from_numpy(token_BT),
         place_BT=torch.from_numpy(place_BT),
         paints_B=torch.tensor(paints),
+        counts=counts or Counts.of(framed, paints, codes=codes),
     )

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from loopwright.core.canvas import PaintRequest, canvas_interface, rows_of
+from loopwright.core.episode import Episode, EpisodeHeader
+from loopwright.core.errors import DamagedData, InvalidConfig
+from loopwright.core.learner import FitJob
+from loopwright.core.policy import Candidate
+from loopwright.models.wudao.sample import Prompt, TextPictureModel
+from loopwright.store.corpus import CorpusFacts, array_column, write_corpus
+from loopwright.train.wudao import TextPictures, learn, paintings
+
+TINY = {
+    "pictures": {
+        "px": 16,
+        "width": 32,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "levels": [4, 3, 3],
+    },
+    "width": 32,
+    "heads": 2,
+    "layers": 2,
+    "hidden": 48,
+    "mixture": {"experts": 3, "chosen": 2, "hidden": 24},
+    "words": 60,
+    "picture_steps": 4,
+    "picture_batch": 8,
+    "steps": 4,
+    "batch": 8,
+    "precision": "float32",
+}
+
+
+def corpus(folder: Path, *, px: int = 16, texts: tuple[str, ...] = ("red", "blue", "", "")) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, px, px, 3), dtype=np.uint8)
+    field, column = array_column("pixels", pixels)
+    fields = [
+        field,
+        pa.field("style", pa.string()),
+        pa.field("weight", pa.float64()),
+        pa.field("text.en", pa.string()),
+        pa.field("text.zh", pa.string()),
+    ]
+    columns = [
+        column,
+        pa.array(["a", "a", "b", "b"]),
+        pa.array([1.0, 1.0, 2.0, 2.0]),
+        pa.array(texts),
+        pa.array(["", "蓝", "红", "绿"]),
+    ]
+    facts = CorpusFacts(name="tiny", version=1, sources=(), settings={})
+    table = pa.Table.from_arrays(columns, schema=pa.schema(fields))
+    return write_corpus(folder / "tiny.parquet", table, facts=facts).path
+
+
+def job(folder: Path, *corpora: Path, episodes: tuple[Episode, ...] = ()) -> FitJob:
+    return FitJob(
+        episodes=episodes, seed=3, out=folder / "out", scratch=folder / "scratch", corpora=corpora
+    )
+
+
+def painting(instruction: str = "paint (en, a): red") -> Episode:
+    interface = canvas_interface(16)
+    picture = np.full((16, 16, 3), 200, np.uint8)
+    rows = rows_of(picture)
+    header = EpisodeHeader(
+        scenario="paint-v1",
+        kind="attempt",
+        seed=1,
+        start={},
+        instruction=instruction,
+        body="robot",
+        interface=interface,
+        evidence=("row",),
+        candidate="c",
+    )
+    return Episode(
+        header=header,
+        images={"canvas": np.repeat(picture[None], 16, axis=0)},
+        time_s=np.arange(16) / 16,
+        proprio=np.zeros((16, 1), np.float32),
+        requested=rows,
+        applied=rows,
+        evidence=np.zeros((16, 1)),
+    )
+
+
+def test_the_same_job_gives_the_same_candidate_and_it_paints_and_writes(tmp_path: Path):
+    path = corpus(tmp_path)
+    first = learn(TINY, job(tmp_path / "1", path))
+    again = learn(TINY, job(tmp_path / "2", path))
+    assert first == again
+    json.dumps(first)
+    assert Candidate.open(tmp_path / "1/out").digest == first["candidate"]
+    model = TextPictureModel.load(tmp_path / "1/out")
+    assert model.words.tags() == ["a", "b", "en", "zh"]
+    painted = model.paint([Prompt("red", "en", "a"), Prompt("红", "zh", "b")], seed=0)
+    assert painted.shape == (2, 16, 16, 3)
+    assert all(isinstance(text, str) for text in model.write(painted, language="zh"))
+
+
+def test_a_dense_model_and_another_seed_are_other_candidates(tmp_path: Path):
+    path = corpus(tmp_path)
+    sparse = learn(TINY, job(tmp_path / "1", path))
+    dense = learn({**TINY, "mixture": None}, job(tmp_path / "2", path))
+    assert sparse["candidate"] != dense["candidate"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "unknown keys"),
+        ({"steps": 0}, "at least 1"),
+        ({"noise": 2.0}, "0 to 1"),
+        ({"precision": "float8"}, "float8"),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path: Path, change: dict, message: str):
+    with pytest.raises(Exception, match=message) as caught:
+        learn({**TINY, **change}, job(tmp_path, corpus(tmp_path)))
+    assert type(caught.value).__module__ == "loopwright.core.errors"
+
+
+def test_nothing_to_learn_from_is_refused(tmp_path: Path):
+    with pytest.raises(InvalidConfig, match="no corpus"):
+        learn(TINY, job(tmp_path))
+
+
+def test_a_damaged_corpus_is_refused(tmp_path: Path):
+    path = corpus(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedData):
+        learn(TINY, job(tmp_path, path))
+
+
+class TestPaintings:
+    def test_a_painting_of_ones_own_is_learned_from_with_its_request(self):
+        (found,) = paintings([painting()])
+        assert found.request == PaintRequest("red", "en", "a")
+        assert found.picture.shape == (16, 16, 3)
+        assert (found.picture == 200).all()
+
+    def test_paintings_join_a_corpus_with_the_mean_weight(self, tmp_path: Path):
+        from loopwright.store.corpus import open_corpus
+
+        data = TextPictures.of([open_corpus(corpus(tmp_path))], paintings([painting()]))
+        assert len(data.pixels) == 5
+        assert data.weight[-1] == pytest.approx(1.5)
+        assert data.texts["en"].tolist() == ["red", "blue", "", "", "red"]
+        assert data.texts["zh"].tolist() == ["", "蓝", "红", "绿", ""]
+
+    def test_an_episode_that_paints_nothing_is_refused(self):
+        with pytest.raises(InvalidConfig, match="asks for no picture"):
+            paintings([painting("press the button")])
+
+    def test_pictures_of_two_sizes_are_refused(self, tmp_path: Path):
+        with pytest.raises(InvalidConfig, match="shapes"):
+            learn(TINY, job(tmp_path, corpus(tmp_path, px=32), episodes=(painting(),)))
