@@ -32,6 +32,8 @@ class FitJob:
     """Where the candidate comes from, for its manifest."""
     corpora: Sequence[Path] = ()
     """Corpora to learn from beside episodes (:mod:`loopwright.store.corpus`)."""
+    start: Path | None = None
+    """A candidate to start from, for learners that take over a part of another model."""
     progress: ProgressSink = _silent
     """Told the finished fraction and a message."""
 

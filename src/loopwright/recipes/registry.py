@@ -46,7 +46,7 @@ def get_training(name: str) -> Training:
         UnknownName: There is no such recipe; a near one is suggested.
         InvalidConfig: What was found is no training.
     """
-    found = _find(name, {**_BUILT_IN, **_TRAININGS}, training_names())()
+    found = find_recipe(name, {**_BUILT_IN, **_TRAININGS}, training_names())()
     if not isinstance(found, Training):
         raise InvalidConfig(
             f"recipe {name!r} is a {type(found).__name__}, expected a Training; "
@@ -66,7 +66,7 @@ def get_recipe(name: str) -> LoopConfig:
         UnknownName: There is no such recipe; a near one is suggested.
         InvalidConfig: What was found is no recipe.
     """
-    config = _find(name, {**_BUILT_IN, **_TRAININGS}, recipe_names())()
+    config = find_recipe(name, {**_BUILT_IN, **_TRAININGS}, recipe_names())()
     if not isinstance(config, LoopConfig):
         raise InvalidConfig(
             f"recipe {name!r} is a {type(config).__name__}, expected a LoopConfig; "
@@ -75,7 +75,18 @@ def get_recipe(name: str) -> LoopConfig:
     return config
 
 
-def _find(name: str, built_in: dict[str, str], known: list[str]) -> Callable[[], Any]:
+def find_recipe(name: str, built_in: dict[str, str], known: list[str]) -> Callable[[], Any]:
+    """Return the function behind a built-in name, an entry point or ``path.py[:function]``.
+
+    Args:
+        name: What was typed.
+        built_in: Name to ``"module:function"``.
+        known: Names to suggest, should there be none of that name.
+
+    Raises:
+        UnknownName: There is no such recipe; a near one is suggested.
+        InvalidConfig: The file is missing, or has no such function.
+    """
     path, _, function = name.partition(":")
     if path.endswith(".py"):
         return _from_file(Path(path), function or "recipe")
