@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from loopwright.core.errors import DamagedData, StorageError
 
 _STATE = "training"
 """The metadata entry that holds position and fingerprint as JSON."""
+_KINDS = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What the file format calls the types of tensors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +43,7 @@ class Checkpoint:
     """Weights, moments and averages by name."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, *pieces: bytes | memoryview) -> None:
     """Write a file so that any reader, at any moment, finds the old or the new one, whole.
 
     Raises:
@@ -39,7 +52,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -63,10 +77,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         StorageError: The operating system refused.
     """
-    plain = {n: value.detach().cpu().contiguous() for n, value in checkpoint.tensors.items()}
-    # One entry: several are written in an order that changes from process to process.
     state = json.dumps({"step": checkpoint.step, "fingerprint": checkpoint.fingerprint})
-    write_atomically(path, save(plain, {_STATE: state}))
+    write_atomically(path, *_safetensors(checkpoint.tensors, {_STATE: state}))
+
+
+def _safetensors(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Iterator[bytes | memoryview]:
+    """Yield a safetensors file piece by piece; the library makes two copies of it all first."""
+    # Wide types first, so that each tensor begins at a multiple of its width.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in names:
+        begin, end = end, end + tensors[name].nbytes
+        kind, shape = _KINDS[tensors[name].dtype], list(tensors[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        yield tensors[name].detach().cpu().flatten().view(torch.uint8).numpy().data
 
 
 def load_checkpoint(path: Path, *, fingerprint: str) -> Checkpoint | None:
