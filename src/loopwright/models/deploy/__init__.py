@@ -1,0 +1,1 @@
+"""Trained models at work elsewhere: smaller, in other formats, and behind a web address."""

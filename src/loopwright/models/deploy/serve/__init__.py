@@ -1,0 +1,1 @@
+"""A model behind a web address, in the words of OpenAI's API."""
