@@ -70,7 +70,7 @@ class Trained:
 def main() -> None:
     """Train what is not trained yet, ask every model, and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work/wudao"))
+    parser.add_argument("--work", type=Path, default=Path("runs/wudao"))
     parser.add_argument("--arms", nargs="*", default=[SPARSE, *DENSE], choices=[SPARSE, *DENSE])
     given = parser.parse_args()
     with Benchmark("wudao", "A text-picture model after 40 CPU-minutes", seeds=(0,)) as bench:
