@@ -12,7 +12,7 @@ from loopwright.core.episode import Episode, EpisodeHeader
 from loopwright.core.errors import WorldError
 from loopwright.core.interface import Interface, Observation
 from loopwright.core.policy import Policy
-from loopwright.core.scenario import Scenario, World, WorldStep
+from loopwright.core.scenario import Scenario, World, WorldStep, instruction_for
 
 
 class Subscriber(Protocol):
@@ -180,7 +180,7 @@ def attempt_header(
         kind="attempt",
         seed=seed,
         start=scenario.start(seed),
-        instruction=scenario.instruction,
+        instruction=instruction_for(scenario, seed),
         body="robot",
         interface=scenario.interface,
         evidence=scenario.evidence,

@@ -126,7 +126,7 @@ class Scenario(Protocol):
 
     @property
     def instruction(self) -> str:
-        """What to do, in words."""
+        """What to do, in words; in general words, if it differs (:class:`ManyTasks`)."""
         ...
 
     @property
@@ -173,6 +173,22 @@ class Scenario(Protocol):
             UnknownName: The scenario cannot make that kind (it has no expert, say).
         """
         ...
+
+
+@runtime_checkable
+class ManyTasks(Protocol):
+    """A scenario that asks for something else at every start."""
+
+    def instruction_at(self, seed: int) -> str:
+        """Return what a seed asks for, in words; its world's observations say the same."""
+        ...
+
+
+def instruction_for(scenario: Scenario, seed: int) -> str:
+    """Return what a scenario asks for at a seed: one thing always, or what that seed says."""
+    return (
+        scenario.instruction_at(seed) if isinstance(scenario, ManyTasks) else scenario.instruction
+    )
 
 
 def seeds_in(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from loopwright.core.episode import Outcome
-from loopwright.core.scenario import Scenario
+from loopwright.core.scenario import ManyTasks, Scenario
 from loopwright.core.statistics import clopper_pearson
 from loopwright.loop.config import LoopConfig, RoundPlan
 from loopwright.loop.gate import GateDecision
@@ -62,7 +62,7 @@ def tell(workspace: Workspace, run: RunRow, *, command: str = "") -> RunReport:
         started_utc=_utc(run.began_at),
         finished_utc=_finished(workspace, run) if ending else "",
         budget=Budget(rounds=len(config.plans), alpha=config.gate.alpha),
-        films=tuple(_films(workspace, ending)),
+        films=tuple(_films(workspace, scenario, ending)),
         imaginations=tuple(_imaginations(workspace, ending, scenario)),
         domain_map=_map(scenario, config, ending),
         lineage=tuple(_lineage(records)),
@@ -193,10 +193,12 @@ def _seeds(record: RoundRecord) -> Iterator[SeedRange]:
     yield SeedRange(split="train", first=operated[0], count=len(operated), purpose="operate")
 
 
-def _films(workspace: Workspace, ending: Ending | None) -> Iterator[FilmPair]:
+def _films(workspace: Workspace, scenario: Scenario, ending: Ending | None) -> Iterator[FilmPair]:
     for filmed in ending.films if ending else ():
+        asked = scenario.instruction_at(filmed.seed) if isinstance(scenario, ManyTasks) else ""
         yield FilmPair(
             seed=filmed.seed,
+            caption=asked,
             before=_film(workspace, filmed.first, "first champion", filmed.first_outcome),
             after=_film(workspace, filmed.last, "last champion", filmed.last_outcome),
         )

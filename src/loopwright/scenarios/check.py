@@ -19,7 +19,15 @@ from loopwright.core.episode import Episode, Outcome, SourceKind, Verdict
 from loopwright.core.errors import ContractError, LoopwrightError, UnknownName
 from loopwright.core.interface import Observation
 from loopwright.core.policy import Policy
-from loopwright.core.scenario import SPLITS, Request, Scenario, World, WorldStep, split_seed
+from loopwright.core.scenario import (
+    SPLITS,
+    ManyTasks,
+    Request,
+    Scenario,
+    World,
+    WorldStep,
+    split_seed,
+)
 from loopwright.core.seeds import generator
 from loopwright.scenarios.motion import SmoothNoise
 from loopwright.scenarios.sources import judge, record_sources
@@ -184,6 +192,20 @@ def _starts(bench: _Bench) -> Iterator[str]:
         yield f"every seed starts at {starts[0]}"
 
 
+def _instructions(bench: _Bench) -> Iterator[str]:
+    scenario = bench.scenario
+    if not isinstance(scenario, ManyTasks):
+        return
+    for seed in bench.seeds:
+        said = scenario.instruction_at(seed)
+        if not said or not isinstance(said, str):
+            yield f"instruction_at({seed}) is {said!r}, expected some words"
+        elif said != scenario.instruction_at(seed):
+            yield f"instruction_at({seed}) differs from call to call"
+        elif (heard := bench.world().reset(seed).instruction) != said:
+            yield f"seed {seed} asks for {said!r}, but its world's observation says {heard!r}"
+
+
 # --- Rules about the world ------------------------------------------------------------------------
 
 
@@ -333,6 +355,7 @@ _RULES: tuple[tuple[str, _Rule, bool], ...] = (
     ("starts", _starts, False),
     ("bodies", _bodies, False),
     ("observations", _observations, True),
+    ("instructions", _instructions, False),
     ("repeatable reset", _repeatable_reset, False),
     ("seeds differ", _seeds_differ, False),
     ("steps", _steps, True),
@@ -387,6 +410,8 @@ def _rehearse(bench: _Bench, world: World, seed: int) -> Episode:
 
 def _difference(one: Observation, two: Observation) -> str:
     """Return what differs between two observations, in words; empty if nothing does."""
+    if one.instruction != two.instruction:
+        return f"another instruction ({one.instruction!r} and {two.instruction!r})"
     if not np.array_equal(one.proprio, two.proprio):
         return f"other proprioception ({one.proprio} and {two.proprio})"
     for name, image in one.images.items():

@@ -9,7 +9,7 @@ from loopwright.core.control import Recorder, attempt_header, run_episode
 from loopwright.core.episode import Episode, EpisodeHeader, Verdict
 from loopwright.core.errors import ContractError, VerifierError
 from loopwright.core.policy import Policy
-from loopwright.core.scenario import Request, Scenario, World, seeds_in
+from loopwright.core.scenario import Request, Scenario, World, instruction_for, seeds_in
 from loopwright.scenarios.faults import SimulationDiverged
 
 PLAY_STEPS = 50
@@ -161,7 +161,7 @@ def _source_header(
         kind="demo" if request.kind == "video" else request.kind,
         seed=seed,
         start=scenario.start(seed),
-        instruction="" if request.kind == "play" else scenario.instruction,
+        instruction="" if request.kind == "play" else instruction_for(scenario, seed),
         body=request.body,
         interface=scenario.interface,
         evidence=scenario.evidence,
