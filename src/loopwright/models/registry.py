@@ -13,6 +13,7 @@ from loopwright.core.policy import Candidate, Policy, PolicyLoader
 ENTRY_POINT_GROUP = "loopwright.policies"
 _BUILT_IN = {
     "wam": "loopwright.models.wam.sample:load",
+    "wudao": "loopwright.models.wudao.policy:load",
     "linear": "loopwright.models.linear.policy:load",
 }
 

@@ -17,6 +17,8 @@ _BUILT_IN = {
     "smoke": "loopwright.recipes.smoke:smoke",
     "button-press": "loopwright.recipes.button_press:button_press",
     "button-press-long": "loopwright.recipes.button_press:button_press_long",
+    "emoji": "loopwright.recipes.emoji:emoji",
+    "emoji-tiny": "loopwright.recipes.emoji:emoji_tiny",
 }
 _TRAININGS = {
     "wudao.tiny": "loopwright.recipes.wudao:tiny",

@@ -10,6 +10,8 @@ from pathlib import Path
 from loopwright.core.digest import digest_bytes, digest_file
 from loopwright.core.errors import InvalidConfig, MissingExtra, UnknownName
 from loopwright.core.scenario import Scenario
+from loopwright.scenarios.emoji.painting import TASKS as PAINTINGS
+from loopwright.scenarios.emoji.painting import EmojiPaint
 from loopwright.scenarios.metaworld.catalogue import TASKS
 from loopwright.scenarios.point.scenario import PointReach
 
@@ -20,7 +22,8 @@ _METAWORLD_PACKAGES = ("mujoco", "metaworld", "gymnasium", "packaging")
 
 def scenario_names() -> list[str]:
     """Return every name that :func:`get_scenario` knows without a path, sorted."""
-    return sorted({task.id for task in TASKS} | set(_entry_points()) | {PointReach.id})
+    built_in = {PointReach.id, *(task.id for task in (*TASKS, *PAINTINGS))}
+    return sorted(built_in | set(_entry_points()))
 
 
 def get_scenario(ref: str) -> Scenario:
@@ -40,6 +43,9 @@ def get_scenario(ref: str) -> Scenario:
         return _from_path(ref)
     if ref == PointReach.id:
         return PointReach()
+    for painting in PAINTINGS:
+        if painting.id == ref:
+            return EmojiPaint(painting)
     for task in TASKS:
         if task.id == ref:
             _require_metaworld(ref)

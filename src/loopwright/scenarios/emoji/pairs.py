@@ -34,6 +34,7 @@ def build_pairs(
     languages: Sequence[str] = ("en",),
     cache: Path | None = None,
     *,
+    groups: Sequence[str] = (),
     progress: ProgressSink | None = None,
 ) -> Path:
     """Return the corpus that a model is trained on, which is built the first time.
@@ -43,6 +44,7 @@ def build_pairs(
         styles: Drawing styles.
         languages: Languages of the texts.
         cache: Folder for packages and corpora; the user's by default.
+        groups: Unicode groups to keep, without skin tones; all, if there are none.
         progress: Told how far building is.
 
     Raises:
@@ -51,18 +53,23 @@ def build_pairs(
     """
     emoji = load_emoji(px, styles, cache, progress=progress)
     settings = {"emoji": emoji.corpus.digest, "splits": DIGEST, "languages": sorted(languages)}
+    if groups:
+        settings["groups"] = sorted(groups)
     folder = (cache or cache_folder()) / "emoji"
     path = folder / f"{NAME}-{digest_json(settings)[:16]}.parquet"
     try:
         return open_corpus(path, name=NAME).path
     except CorpusMissing:
         facts = replace(emoji.corpus.facts, name=NAME, version=1, settings=settings)
-        return write_corpus(path, _table(emoji, sorted(languages)), facts=facts).path
+        return write_corpus(path, _table(emoji, sorted(languages), groups), facts=facts).path
 
 
-def _table(emoji: Emoji, languages: Sequence[str]) -> pa.Table:
+def _table(emoji: Emoji, languages: Sequence[str], groups: Sequence[str]) -> pa.Table:
     splits = load_splits()
+    kept = np.flatnonzero(np.isin(emoji.group, groups) & (emoji.tones[:, 0] == 0))
     shown = {language: splits.train_rows(emoji, language) for language in languages}
+    if groups:
+        shown = {language: np.intersect1d(rows, kept) for language, rows in shown.items()}
     rows = np.unique(np.concatenate(list(shown.values())))
     pixels_field, pixels = array_column("pixels", emoji.pixels[rows])
     fields = [pixels_field, pa.field("style", pa.string()), pa.field("weight", pa.float64())]
