@@ -1,0 +1,1 @@
+"""The page of a text-picture model: what it painted and wrote, beside what it learned from."""
