@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "scale": "train a grid of small models, and plan larger ones by their scaling law",
     "density": "how many parameters of a study's family a model is worth, over its own",
     "serve": "answer requests with a model, in the words of OpenAI's API",
+    "score": "ask a model a task: captions, paintings, perplexity, chat; with intervals",
     "evaluate": "judge any candidate folder on a scenario",
     "report": "write the report page of a run again",
     "gallery": "one HTML page of what a text-picture model paints and writes",

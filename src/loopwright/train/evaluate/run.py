@@ -28,9 +28,7 @@ class Evaluation:
     metrics: tuple[Metric, ...]
     answers: tuple[Any, ...]
     values: Mapping[str, np.ndarray]
-    """Metric to float ``(R,)``."""
-    weights: np.ndarray
-    """float ``(R,)``."""
+    """Metric, or weight, to float ``(R,)``."""
 
     @property
     def headline(self) -> Score:
@@ -41,7 +39,8 @@ class Evaluation:
         """Return the mean of a metric with its interval over groups."""
         found = next(m for m in self.metrics if m.name == metric)
         groups = np.array([item.group for item in self.items])
-        return score(found, self.values[metric], groups, self.weights)
+        weights = self.values[found.weight] if found.weight else None
+        return score(found, self.values[metric], groups, weights)
 
     @property
     def scores(self) -> dict[str, Score]:
@@ -88,6 +87,7 @@ def evaluate(
         answers += found
         progress(len(answers) / len(task.items), f"{task.name}: {len(answers)} answers")
     judged = [task.verify(*pair) for pair in zip(task.items, answers, strict=True)]
+    names = [m.name for m in task.metrics] + [m.weight for m in task.metrics if m.weight]
     return Evaluation(
         task=task.name,
         version=task.version,
@@ -96,8 +96,7 @@ def evaluate(
         items=task.items,
         metrics=task.metrics,
         answers=tuple(answers),
-        values={m.name: _values(task.name, m.name, task.items, judged) for m in task.metrics},
-        weights=np.array([task.weigh(*p) for p in zip(task.items, answers, strict=True)], float),
+        values={name: _values(task.name, name, task.items, judged) for name in names},
     )
 
 

@@ -29,6 +29,8 @@ class Metric:
     """``"share"`` for what lies between 0 and 1."""
     of_mean: Callable[[float], float] = _as_it_is
     """What the mean over the items is read as; rising or falling (``exp`` for a perplexity)."""
+    weight: str = ""
+    """Name of the value that items weigh by (their tokens, for a perplexity); none: all alike."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,6 +46,8 @@ class Item:
     """uint8 ``(H, W, 3)``."""
     facts: Mapping[str, Json] = field(default_factory=dict)
     """What else the task needs to ask or to judge, as plain data."""
+    trace: str = ""
+    """What to look for in training data, where it is more than the text."""
 
     @property
     def digest(self) -> str:
@@ -70,9 +74,8 @@ class Task(Generic[Model, Answer]):
     ask: Callable[[Model, Sequence[Item], int], Sequence[Answer]]
     """``ask(model, items, seed)``: an answer to each item of a batch; same seed, same answers."""
     verify: Callable[[Item, Answer], Mapping[str, float]]
-    """``verify(item, answer)``: the value of each metric. Deterministic; knows no model."""
-    weigh: Callable[[Item, Answer], float] = field(default=lambda item, answer: 1.0)
-    """Weight of an item in the mean (its tokens, for a perplexity)."""
+    """``verify(item, answer)``: the value of each metric, and of each weight. Deterministic; knows
+    no model."""
     settings: Mapping[str, Json] = field(default_factory=dict)
     """How the model is asked, as plain data."""
     batch: int = 64
