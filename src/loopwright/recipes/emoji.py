@@ -48,13 +48,13 @@ def learner(**changes: Json) -> Learner:
 
 def emoji_tiny() -> LoopConfig:
     """A painter of few steps, a worthless one, one of more steps, one that also knows its own."""
-    longer = tiny_learner(picture_steps=250, steps=300)
+    longer = tiny_learner(picture_steps=250, steps=260)
     return LoopConfig(
         name="emoji-tiny",
         scenario="emoji-paint-tiny-v1",
         genesis=RoundPlan(
-            label="80 steps on 251 emoji with their names",
-            learner=tiny_learner(picture_steps=250, steps=80),
+            label="170 steps on 251 emoji with their names",
+            learner=tiny_learner(picture_steps=250, steps=170),
         ),
         rounds=(
             RoundPlan(
@@ -62,9 +62,9 @@ def emoji_tiny() -> LoopConfig:
                 learner=tiny_learner(picture_steps=1, steps=1),
                 planted=True,
             ),
-            RoundPlan(label="300 steps on the same", learner=longer),
+            RoundPlan(label="260 steps on the same", learner=longer),
             RoundPlan(
-                label="300 steps, its own verified paintings too",
+                label="260 steps, its own verified paintings too",
                 learner=longer,
                 own_successes=True,
             ),
