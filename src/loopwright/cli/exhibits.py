@@ -74,12 +74,12 @@ _ABOUT: Mapping[str, told.Kind] = {
         (
             "concept",
             "Unknown concepts",
-            "It saw neither this concept nor its name. Success would mean that the lists leak.",
+            "It saw neither this concept nor its name. Success well above zero would mean a leak.",
         ),
         (
             "flag",
             "Unknown flags",
-            "It saw neither this flag nor its name. Success would mean that the lists leak.",
+            "It saw neither this flag nor its name. Success well above zero would mean a leak.",
         ),
     )
 }

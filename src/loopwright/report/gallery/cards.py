@@ -48,7 +48,7 @@ def painting(item: Painting, kind: Kind) -> Html:
             _nearest(near, is_expected=kind.is_shown),
             class_="row",
         ),
-        element("p", f"nearest: {near.name}", class_="near-name small"),
+        element("p", f"nearest learned: {near.name}", class_="near-name small"),
         class_="painting",
     )
 
@@ -62,7 +62,7 @@ def _nearest(near: Neighbour, *, is_expected: bool) -> Html:
         words = element("small", f"{near.distance:.0f} away")
     return _labelled(
         picture(near.picture, f"nearest training picture: {near.name}", title=near.name),
-        "nearest learned",
+        "nearest",
         words,
         class_="nearest",
     )
@@ -98,7 +98,7 @@ def free(item: FreePrompt) -> Html:
     pairs = [
         element(
             "div",
-            picture(painted, f"painted: {item.prompt}"),
+            picture(painted, f"painted: {item.prompt}, try {number}"),
             picture(near.picture, f"nearest training picture: {near.name}", title=near.name),
             element(
                 "small",
@@ -108,7 +108,9 @@ def free(item: FreePrompt) -> Html:
             ),
             class_="try",
         )
-        for painted, near in zip(item.painted, item.nearest, strict=True)
+        for number, (painted, near) in enumerate(
+            zip(item.painted, item.nearest, strict=True), start=1
+        )
     ]
     return element(
         "article", element("h4", f"“{item.prompt}”"), element("div", *pairs, class_="tries")

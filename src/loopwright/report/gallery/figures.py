@@ -90,9 +90,8 @@ def _contrasts(story: ExpertStory) -> Html | None:
         return None
     heads = ("Distance between", *(f"Layer {layer + 1}" for layer in story.layers))
     rows = [(contrast.name, *_contrast_cells(contrast)) for contrast in story.contrasts]
-    counts = "; ".join(
-        f"{group.name} {group.tokens:,}" for group in (*story.groups, *story.languages)
-    )
+    groups = (*story.groups, *(story.languages if len(story.languages) > 1 else ()))
+    counts = "; ".join(f"{group.name} {group.tokens:,}" for group in groups)
     return join(
         element(
             "p",

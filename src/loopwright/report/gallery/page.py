@@ -64,7 +64,9 @@ def _hero(story: GalleryStory) -> Html:
         element("h1", "Pictures from words, words from pictures"),
         element("p", _lede(story), class_="lede"),
         element("div", *mosaic, class_="mosaic") if mosaic else None,
-        element("p", "Painted by the model from their names.", class_="small") if mosaic else None,
+        element("p", "Of the paintings below, those that were found right.", class_="small")
+        if mosaic
+        else None,
         _facts(story),
         class_="hero",
     )
@@ -72,8 +74,9 @@ def _hero(story: GalleryStory) -> Html:
 
 def _lede(story: GalleryStory) -> str:
     return (
-        "One sparse transformer read these names and painted, saw these pictures and wrote. "
-        "Nothing was picked: items are drawn at random from lists that were frozen before "
+        f"One {'sparse' if story.experts else 'dense'} transformer read these names and painted, "
+        "saw these pictures and wrote. "
+        "Nothing below was picked: items are drawn at random from lists that were frozen before "
         f"training (list “{story.part}”, seed {story.seed})."
     )
 
@@ -204,7 +207,7 @@ def _experts(story: GalleryStory) -> Html | None:
     lead = (
         "Share of the tokens of each sort that every expert of a layer gets; in each layer experts "
         "are ordered from those that words use more to those that codes use more. An even row "
-        f"would be {1 / story.experts.experts:.0%} everywhere."
+        f"would be {100 / story.experts.experts:.3g} % everywhere."
     )
     return section(
         "experts", "Which experts take which tokens", lead, figures.experts(story.experts)
