@@ -89,6 +89,8 @@ class WudaoFit:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected 0 to 1")
         if self.device not in ("cpu", "auto"):
             raise InvalidConfig(f"device is {self.device!r}; expected 'cpu' or 'auto'")
+        # The candidate paints through it; better refused now than after an hour of training.
+        canvas_interface(self.pictures.px)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""

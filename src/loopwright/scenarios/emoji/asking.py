@@ -71,16 +71,14 @@ class Asking:
             InvalidConfig: A list is empty.
         """
         shown = splits.train_rows(emoji, language)
+        items: dict[Split, Items] = {}
         if groups:
             shown = shown[np.isin(emoji.group[shown], groups) & (emoji.tones[shown, 0] == 0)]
-            halves = {"gate": _evenly(shown[::2]), "sealed": _evenly(shown[1::2])}
+            items["gate"], items["sealed"] = _evenly(shown[::2]), _evenly(shown[1::2])
         else:
-            halves = {
-                "gate": _mixed(emoji, splits, "tune", language),
-                "sealed": _mixed(emoji, splits, "report", language),
-            }
-        train = Items(rows=shown, chance=sampling_weights(emoji, shown))
-        items: dict[Split, Items] = {"train": train, **halves}  # pyright: ignore[reportAssignmentType]
+            items["gate"] = _mixed(emoji, splits, "tune", language)
+            items["sealed"] = _mixed(emoji, splits, "report", language)
+        items["train"] = Items(rows=shown, chance=sampling_weights(emoji, shown))
         if empty := [split for split, found in items.items() if not len(found.rows)]:
             raise InvalidConfig(
                 f"no emoji of {', '.join(groups) or 'any group'} can be asked for by {empty} "
