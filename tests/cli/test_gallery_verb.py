@@ -19,7 +19,7 @@ from loopwright.models.layers.transformer import TransformerConfig
 from loopwright.models.wudao.config import PictureConfig, WudaoConfig
 from loopwright.models.wudao.model import Wudao
 from loopwright.models.wudao.ports import PictureTokenizer
-from loopwright.models.wudao.sample import FAMILY, TextPictureModel
+from loopwright.models.wudao.sample import FAMILY, Painting, TextPictureModel
 from loopwright.models.wudao.words import Words
 from loopwright.report.gallery.story import GalleryStory
 from loopwright.scenarios.emoji import corpus, pairs
@@ -90,6 +90,7 @@ def make_model(folder: Path, cache: Path, languages: tuple[str, ...] = ("en",)) 
 
 def gathered(folder: Path, cache: Path, **choices) -> GalleryStory:
     settings = {"part": "report", "language": "en", "seed": 0, "each": 9, "tries": 1, "prompts": ()}
+    settings["how"] = Painting()
     return exhibits.gather_gallery(
         folder,
         exhibits.Choices(**{**settings, **choices}),
@@ -175,7 +176,7 @@ def test_another_corpus_than_it_learned_from_is_said(tmp_path: Path, cache: Path
 
 def test_the_verb_writes_a_page_and_a_grid(tmp_path: Path, cache: Path, capsys):
     folder = make_model(tmp_path / "model", cache)
-    words = ["gallery", str(folder), "--cache", str(cache), "--each", "2"]
+    words = ["gallery", str(folder), "--cache", str(cache), "--each", "2", "--temperature", "0.5"]
     page, grid = tmp_path / "out/page.html", tmp_path / "out/grid.png"
     more = ["--out", str(page), "--grid", str(grid), "--prompt", "a <b>", "--prompt", "blue heart"]
     assert main([*words, *more]) == 0
@@ -186,6 +187,7 @@ def test_the_verb_writes_a_page_and_a_grid(tmp_path: Path, cache: Path, capsys):
     assert "made for a test" in text, "the attribution"
     assert Candidate.open(folder).digest in text
     assert grid.read_bytes().startswith(b"\x89PNG")
+    assert "temperature 0.5, guidance 1.8" in text
     again = tmp_path / "again.html"
     assert main([*words, "--out", str(again), *more[4:]]) == 0
     assert again.read_text() == text, "equal models and choices give equal pages"

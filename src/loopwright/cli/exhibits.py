@@ -107,6 +107,8 @@ class Choices:
     each: int
     """Items of each list."""
     tries: int
+    """Pictures to paint of each name; the model keeps the one that it finds most like it."""
+    how: PaintingSettings
     prompts: tuple[str, ...]
 
 
@@ -153,7 +155,6 @@ class _Asked:
 
     def __init__(self, model: TextPictureModel, emoji: Emoji, choices: Choices) -> None:
         self.model, self.emoji, self.choices = model, emoji, choices
-        self.how = PaintingSettings()
         self.labels: list[str] = emoji.labels(choices.language).tolist()
         self.styles: list[str] = emoji.style.tolist()
         self.languages = [tag for tag in model.words.tags() if tag in emoji.languages]
@@ -176,7 +177,9 @@ class _Asked:
             part = part_of(progress, done / total, (done + len(rows)) / total)
             language, seed = self.choices.language, self.choices.seed
             self.painted[kind] = evaluate(
-                paintings(self.emoji, rows, language, how=self.how, tries=self.choices.tries),
+                paintings(
+                    self.emoji, rows, language, how=self.choices.how, tries=self.choices.tries
+                ),
                 self.model,
                 seed=seed,
                 progress=part_of(part, 0.0, 0.8),
@@ -199,7 +202,7 @@ class _Asked:
         """Return everything as plain data."""
         listed = np.unique(np.concatenate(list(self.rows.values())))
         ceiling = score_pictures(self.model, self.emoji, listed).headline
-        pictures = self.model.model.config.pictures
+        pictures, how = self.model.model.config.pictures, self.choices.how
         return told.GalleryStory(
             digest=candidate.digest,
             parameters=parameter_count([self.model.model, self.model.pictures]),
@@ -209,7 +212,7 @@ class _Asked:
             language=self.choices.language,
             seed=self.choices.seed,
             tries=self.choices.tries,
-            how=f"temperature {self.how.temperature:g}, guidance {self.how.guidance:g}",
+            how=f"temperature {how.temperature:g}, guidance {how.guidance:g}",
             training_pictures=len(self.train_rows),
             is_trained_on_them=is_trained_on_them,
             paintings=tuple(self._painting_list(kind) for kind in self.rows),
@@ -313,7 +316,7 @@ class _Asked:
                 self.model.paint(
                     [asked],
                     seed=derive_seed(self.choices.seed, "free", number),
-                    how=self.how,
+                    how=self.choices.how,
                     tries=self.choices.tries,
                 )
                 for number in range(_TRIES_OF_FREE_PROMPTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,8 @@ def main(  # noqa: PLR0913  (one flag per choice)
     seed: int = 0,
     each: int = 12,
     tries: int = 1,
+    temperature: float | None = None,
+    guidance: float | None = None,
     prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     grid: Path | None = None,
     cache: Path | None = None,
@@ -39,19 +42,31 @@ def main(  # noqa: PLR0913  (one flag per choice)
         seed: Of what is painted, and of which items are shown.
         each: Items to show of each list.
         tries: Pictures to paint of each name; the one that the model finds most like it is kept.
+        temperature: 0 takes the likeliest code of a picture, 1 draws as the model believes; the
+            family's default if not given.
+        guidance: How far to go beyond what the text alone asks for, 1 for the model as it is; the
+            family's default if not given.
         prompt: Something else to paint ("blue apple"); repeat the flag for several.
         grid: Also write a PNG of prompts with true, painted and nearest training picture.
         cache: Folder of the emoji; loopwright in the user's cache folder by default.
     """
     from loopwright.cli.exhibits import Choices, gather_gallery
+    from loopwright.models.wudao.sample import Painting
     from loopwright.report.gallery.grid import write_grid
     from loopwright.report.gallery.page import write_page
 
     for name, value in (("each", each), ("tries", tries)):
         if value < 1:
             raise InvalidConfig(f"{name} is {value}; expected at least 1")
+    given = {"temperature": temperature, "guidance": guidance}
     choices = Choices(
-        part=part, language=language, seed=seed, each=each, tries=tries, prompts=prompt
+        part=part,
+        language=language,
+        seed=seed,
+        each=each,
+        tries=tries,
+        how=replace(Painting(), **{k: v for k, v in given.items() if v is not None}),
+        prompts=prompt,
     )
     with progress_bar("gallery") as progress:
         story = gather_gallery(model, choices, cache=cache, progress=progress)
