@@ -69,7 +69,7 @@ class EmojiPaint:
         """The emoji in the style of the task; their rows are the items."""
         return load_emoji(self.task.px, (self.task.style,), self._cache)
 
-    @cached_property
+    @property
     def domain(self) -> Box:
         """The items that can be asked for."""
         return Box(low={"item": 0.0}, high={"item": float(len(self.emoji) - 1)})
