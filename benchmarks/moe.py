@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ ACTIVE, TOTAL = "dense, active size", "dense, total size"
 RIVALS = ("Mixtral", "Qwen3-MoE")
 AUTOCAST = "autocast"
 RESAMPLES = 4000
+SLOW_EVERY = 3
+"""Turns from one timing of the dense layer of total size to the next; it is far from the rest."""
 AGREEMENT = {"float32": 1e-5, "bfloat16": 0.03, AUTOCAST: 0.03}
 """Largest difference of outputs, as a share of their largest value."""
 
@@ -279,70 +282,96 @@ def kept_mib(case: Case, layer: nn.Module, x: Tensor) -> float:
 def measure(case: Case, repeats: int, peak_flops: float | None, bench: Benchmark) -> None:
     """Time one case and take its measurements in."""
     layers = contenders(case)
-    torch.manual_seed(SEED + 1)
-    size = (1, case.tokens, case.width)
-    dtype, given_dtype = case.weight_dtype, case.product_dtype
-    inputs = [
-        torch.randn(size, device=case.device, dtype=dtype).requires_grad_() for _ in range(INPUTS)
-    ]
-    given = [torch.randn(size, device=case.device, dtype=given_dtype) for _ in range(INPUTS)]
-    apart = disagreement(case, layers, inputs[0])
+    turns = turns_of(case, layers)
+    apart = disagreement(case, layers, turns.inputs[0])
     worst = max(apart, key=lambda name: apart[name])
     if apart[worst] > AGREEMENT[case.precision]:
         raise AssertionError(f"{case.name} {case.precision}: {worst} differs by {apart[worst]:.2g}")
+    times = taking_turns(case, turns.calls, repeats)
+    kept = {name: kept_mib(case, layer, turns.inputs[0]) for name, layer in layers.items()}
+    peaks = {}
+    if torch.device(case.device).type != "cpu":
+        peaks = {name: peak_mib(call, case.device) for name, call in turns.calls(0).items()}
+    for measurement in judged(case, times, apart[worst]):
+        bench.add(measurement)
+    for name, ms in times.items():
+        bench.details.append(
+            {
+                **detail(case, name, ms, peak_flops),
+                "kept_mib": kept.get(name),
+                "peak_mib": peaks.get(name),
+                "difference": apart.get(name),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """What is called in each turn, and the inputs that turns take one after the other."""
+
+    calls: Callable[[int], dict[str, Callable[[], None]]]
+    inputs: list[Tensor]
+
+
+def turns_of(case: Case, layers: dict[str, nn.Module]) -> Turns:
+    """Draw the inputs of one case and the gradients that come back."""
+    torch.manual_seed(SEED + 1)
+    size = (1, case.tokens, case.width)
+
+    def drawn(dtype: torch.dtype) -> list[Tensor]:
+        return [torch.randn(size, dtype=dtype, device=case.device) for _ in range(INPUTS)]
+
+    inputs, given = drawn(case.weight_dtype), drawn(case.product_dtype)
+    alone = products(case)
 
     def calls(turn: int) -> dict[str, Callable[[], None]]:
-        x, g = inputs[turn % INPUTS], given[turn % INPUTS]
-        return {
-            FLOOR: alone,
-            **{n: lambda m=m: step(case, m, x, g) for n, m in layers.items()},
-        }
+        x, back = inputs[turn % INPUTS].requires_grad_(), given[turn % INPUTS]
+        steps = {name: partial(step, case, layer, x, back) for name, layer in layers.items()}
+        return {FLOOR: alone, **steps}
 
-    alone = products(case)
+    return Turns(calls=calls, inputs=inputs)
+
+
+def taking_turns(
+    case: Case, calls: Callable[[int], dict[str, Callable[[], None]]], repeats: int
+) -> dict[str, np.ndarray]:
+    """Return milliseconds by contender; one turn per input first warms everything up."""
     taken: dict[str, list[float]] = {name: [] for name in calls(0)}
     shuffler = random.Random(SEED)
     for turn in range(-INPUTS, repeats):
-        turns = list(calls(turn).items())
-        shuffler.shuffle(turns)
+        called = [pair for pair in calls(turn).items() if pair[0] != TOTAL or not turn % SLOW_EVERY]
+        shuffler.shuffle(called)
         gc.collect()
-        for name, call in turns:
-            spent = seconds(call, case.device)
+        for name, call in called:
+            ms = 1000.0 * seconds(call, case.device)
             if turn >= 0:
-                taken[name].append(1000.0 * spent)
-    times = {name: np.array(values) for name, values in taken.items()}
-    memory = {name: kept_mib(case, layer, inputs[0]) for name, layer in layers.items()}
-    peaks = {}
-    if torch.device(case.device).type != "cpu":
-        peaks = {name: peak_mib(call, case.device) for name, call in calls(0).items()}
-    for measurement in judged(case, times, apart[worst]):
-        bench.add(measurement)
-    for name, values in times.items():
-        bench.details.append(
-            {
-                "case": case.name,
-                "precision": case.precision,
-                "device": case.device,
-                "contender": name,
-                "median_ms": float(np.median(values)),
-                "fastest_ms": float(values.min()),
-                "kept_mib": memory.get(name),
-                "peak_mib": peaks.get(name),
-                "tokens_per_s": case.tokens / float(np.median(values)) * 1000.0,
-                "gflop_per_s": case.active_flops / float(np.median(values)) / 1e6,
-                "mfu": case.active_flops / float(np.median(values)) * 1e3 / peak_flops
-                if peak_flops
-                else None,
-                "difference": apart.get(name),
-                "ms": [round(float(v), 3) for v in values],
-            }
-        )
+                taken[name].append(ms)
+    return {name: np.array(ms) for name, ms in taken.items()}
+
+
+def detail(case: Case, name: str, ms: np.ndarray, peak_flops: float | None) -> dict[str, Any]:
+    """Return what is known of one contender, as plain data."""
+    median_s = float(np.median(ms)) / 1000.0
+    flops_per_s = case.active_flops / median_s
+    return {
+        "case": case.name,
+        "precision": case.precision,
+        "device": case.device,
+        "contender": name,
+        "median_ms": 1000.0 * median_s,
+        "fastest_ms": float(ms.min()),
+        "tokens_per_s": case.tokens / median_s,
+        "active_gflop_per_s": flops_per_s / 1e9,
+        "mfu": flops_per_s / peak_flops if peak_flops else None,
+        "ms": [round(float(value), 3) for value in ms],
+    }
 
 
 def judged(case: Case, times: dict[str, np.ndarray], apart: float) -> list[Measurement]:
     """Return times and the ratios that are promised."""
     label = f"{case.name}, {case.precision}"
     unit = "ms CPU" if case.device == "cpu" else "ms"
-    ours = times[OURS]
+    ours, typical = times[OURS], np.median(times[OURS])
     found = [
         Measurement(
             metric=f"{label}: {name}",
@@ -350,7 +379,7 @@ def judged(case: Case, times: dict[str, np.ndarray], apart: float) -> list[Measu
             unit=unit,
             interval=interval(values),
             n=len(values),
-            compared_with="" if name == OURS else f"{ratio(values, ours)[0]:.2f} of ours",
+            compared_with="" if name == OURS else f"{np.median(values) / typical:.2f} of ours",
         )
         for name, values in times.items()
     ]
