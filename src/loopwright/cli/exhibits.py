@@ -374,7 +374,8 @@ def _expert_story(asked: _Asked) -> told.ExpertStory | None:
 def _use(asked: _Asked, language: str) -> np.ndarray:
     labels, random = asked.emoji.labels(language), generator(asked.choices.seed, "experts")
     known = np.flatnonzero(labels[asked.train_rows] != "")
-    chosen = np.sort(random.choice(known, min(_PAIRS_FOR_EXPERTS, len(known)), replace=False))
+    # In random order, so that every other one is a random half.
+    chosen = random.choice(known, min(_PAIRS_FOR_EXPERTS, len(known)), replace=False)
     rows = asked.train_rows[chosen]
     styles = asked.emoji.style[rows]
     prompts = [
@@ -396,12 +397,12 @@ def _group(name: str, modality: str, counts: np.ndarray, chosen: int) -> told.To
 
 def _contrasts(sorts: Mapping[str, np.ndarray]) -> Sequence[told.Contrast]:
     pairs = (
-        ("painting, words", "painting, codes"),
-        ("writing, words", "writing, codes"),
-        ("painting, words", "writing, words"),
-        ("painting, codes", "writing, codes"),
+        ("words and codes, painting", "painting, words", "painting, codes"),
+        ("words and codes, writing", "writing, words", "writing, codes"),
+        ("painting and writing, words", "painting, words", "writing, words"),
+        ("painting and writing, codes", "painting, codes", "writing, codes"),
     )
-    return [_contrast(f"{a} and {b}", sorts[a], sorts[b]) for a, b in pairs]
+    return [_contrast(name, sorts[one], sorts[other]) for name, one, other in pairs]
 
 
 def _of_languages(spoken: Mapping[str, np.ndarray]) -> Sequence[told.Contrast]:

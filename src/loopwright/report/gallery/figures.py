@@ -80,7 +80,7 @@ def _scale(most: float, *, even: float) -> Html:
         "p",
         "0 %",
         element("span", *steps, class_="steps", aria_hidden="true"),
-        f"{most:.0%} of the tokens; evenly spread {even:.0%}",
+        f"{100 * most:.0f} % of the tokens; evenly spread {100 * even:.3g} %",
         class_="scale small",
     )
 

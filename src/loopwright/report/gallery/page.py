@@ -45,7 +45,7 @@ def render_page(story: GalleryStory) -> str:
 
 def _description(story: GalleryStory) -> str:
     return (
-        f"What a model of {wording.count(story.parameters, 'number')} paints from names and "
+        f"What a model of {wording.count(story.parameters, 'parameter')} paints from names and "
         "writes about pictures, beside what it learned from."
     )
 
@@ -91,7 +91,7 @@ def _facts(story: GalleryStory) -> Html:
     )
     ceiling = story.tokenizer
     facts = [
-        ("Trained numbers", _round_number(story.parameters), sparse),
+        ("Parameters, tokenizer included", _round_number(story.parameters), sparse),
         (
             "Picture",
             f"{story.px} {wording.TIMES} {story.px} px",

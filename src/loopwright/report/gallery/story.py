@@ -195,6 +195,7 @@ class GalleryStory:
     digest: str
     """Of the candidate."""
     parameters: int
+    """Of the model and of the tokenizer of its pictures."""
     px: int
     """Side of the pictures."""
     codes: int
