@@ -36,6 +36,11 @@ def test_text_stays_text_and_axes_carry_units() -> None:
     )
 
 
+def test_labels_are_not_drawn_where_none_were_spent() -> None:
+    unlabelled = [replace(turn, labelled_demos=0) for turn in rounds()]
+    assert figures.success_by_labels(unlabelled) is None
+
+
 def test_a_curve_names_its_unit() -> None:
     curve = Curve(name="speed", steps=(0, 1), values=(1.0, 2.0))
     drawing = figures.learning_curves([("round 0", curve)], name="l", title="speed", unit="mm/s")

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from loopwright.core.canvas import is_canvas
 from loopwright.core.episode import Episode, Verdict
 from loopwright.core.errors import ContractError, InvalidConfig
 from loopwright.core.learner import FitJob, LearnFunction
@@ -46,6 +47,8 @@ from loopwright.store.workspace import Workspace
 
 _IMAGINE_EVERY = 8
 """Steps between the moments that a page shows."""
+_LINGER_S = 2.0
+"""How long a film shows a painting that is finished: the end is what it is about."""
 
 
 def collect(spec: StageSpec, site: Site) -> StageResult:
@@ -153,6 +156,8 @@ def film(spec: StageSpec, site: Site) -> StageResult:
             frames = [world.reset(episode.header.seed).images[camera]]
             for action in episode.applied:
                 frames.append(world.step(action).observation.images[camera])
+        if is_canvas(scenario.interface):
+            frames += frames[-1:] * round(_LINGER_S * scenario.interface.rate_hz)
         data = encode_film(np.stack(frames), scenario.interface.rate_hz)
         return StageResult(outputs={"film": workspace.objects.put_bytes(data)})
 

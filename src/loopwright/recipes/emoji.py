@@ -48,13 +48,13 @@ def learner(**changes: Json) -> Learner:
 
 def emoji_tiny() -> LoopConfig:
     """A painter of few steps, a worthless one, one of more steps, one that also knows its own."""
-    longer = tiny_learner(picture_steps=250, steps=260)
+    longer = tiny_learner(picture_steps=700, steps=260)
     return LoopConfig(
         name="emoji-tiny",
         scenario="emoji-paint-tiny-v1",
         genesis=RoundPlan(
             label="170 steps on 251 emoji with their names",
-            learner=tiny_learner(picture_steps=250, steps=170),
+            learner=tiny_learner(picture_steps=700, steps=170),
         ),
         rounds=(
             RoundPlan(

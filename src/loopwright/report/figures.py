@@ -70,13 +70,13 @@ def success_by_round(rounds: Sequence[RoundReport]) -> str | None:
 
 
 def success_by_labels(rounds: Sequence[RoundReport]) -> str | None:
-    """Draw the champion's success against the labelled demonstrations spent so far."""
+    """Draw the champion's success against the labelled demonstrations spent so far, if any were."""
     points: list[tuple[int, SuccessRate, int]] = [
         (r.labelled_demos, r.challenger_success, r.index)
         for r in rounds
         if r.installs and r.challenger_success
     ]
-    if not points:
+    if not points or not any(r.labelled_demos for r in rounds):
         return None
     with svg.drawing() as figure:
         axes = figure.add_subplot()
