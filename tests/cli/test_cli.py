@@ -59,7 +59,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rnu"], "unknown verb 'rnu'; did you mean 'run'?"),
+        (["rnu"], "unknown verb 'rnu'; did you mean 'run'"),
         (["run", "buton-press"], "unknown recipe 'buton-press'; did you mean 'button-press'"),
         (["run", "no/recipe.py"], "recipe file 'no/recipe.py' does not exist"),
         (["run", "smoke", "--rounds", "9"], "recipe 'smoke' plans 0 to 3"),
