@@ -10,6 +10,7 @@ Runs lie under ``--work`` and are found again, so the benchmark can be stopped a
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -149,13 +150,16 @@ def add_density(bench: Benchmark, study: ScalingStudy, work: Path) -> None:
         )
     member = measure(work, folder / CANDIDATE, lambda fraction, said: None)
     density = density_of(work, member).density
+    # JSON has no infinity: some laws that fit the runs never reach the model's loss.
+    ends = (density.low, density.high) if math.isfinite(density.high) else None
+    bounds = "" if ends else f"; interval from {figure(density.low)} without an upper end"
     bench.add(
         Measurement(
             metric=f"density of a sparse model, {figure(member.params)} active parameters",
             value=density.value,
             unit="effective over active",
-            interval=(density.low, density.high),
-            compared_with=f"the dense family; its loss {member.loss:.4f}",
+            interval=ends,
+            compared_with=f"the dense family; its loss {member.loss:.4f}{bounds}",
         )
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,21 @@ def test_a_killed_study_makes_only_the_runs_that_are_missing(tmp_path, monkeypat
     again = run_study(rehearsal(), tmp_path, lambda fraction, message: None)
     assert made.count("again") == 13 - 5
     assert again.report == first.report
+
+
+def test_more_tokens_and_other_words_keep_the_runs_that_are_made(tmp_path, monkeypatch):
+    run_study(rehearsal(), tmp_path, lambda fraction, message: None)
+    made, whole = [], scaling.rehearse
+    monkeypatch.setattr(
+        scaling, "rehearse", lambda config, job: made.append(config) or whole(config, job)
+    )
+    more = replace(rehearsal(), tokens=(*rehearsal().tokens, 2_000_000_000), caveats=("Other.",))
+    run_study(more, tmp_path, lambda fraction, message: None)
+    assert {config["tokens"] for config in made} == {2_000_000_000}
+    made.clear()
+    other = replace(rehearsal(), learner=replace(rehearsal().learner, config={"luck": 0.001}))
+    run_study(other, tmp_path, lambda fraction, message: None)
+    assert len(made) == 13
 
 
 def test_a_run_that_diverges_is_left_out_and_named(tmp_path, monkeypatch):

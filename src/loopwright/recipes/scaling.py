@@ -78,8 +78,19 @@ class ScalingStudy:
     """What a reader of the figures must know."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: what a result depends on."""
+        """Return plain data: what is kept beside the findings."""
         return asdict(self)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the result of a run depends on, besides its place in the grid.
+
+        Neither prose nor amounts of tokens are part of it: they may be added to a finished study.
+        """
+        sizes = (*self.sizes, *((self.held_back[0],) if self.held_back else ()))
+        return {
+            "learner": asdict(self.learner),
+            "configs": {size.label: dict(size.config) for size in sizes},
+        }
 
     @property
     def grid(self) -> Grid:
@@ -158,7 +169,7 @@ def run_study(
         WorkspaceBusy: Another process is at the same folder.
     """
     corpora = build_corpora(study.learner, progress)
-    start, identity = None, {"study": study.to_json(), "version": __version__}
+    start, identity = None, {"study": study.identity(), "version": __version__}
     if study.shared is not None:
         facts = run_training(study.shared, folder / SHARED, progress)
         start = folder / SHARED / CANDIDATE

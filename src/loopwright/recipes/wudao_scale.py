@@ -53,9 +53,10 @@ def wudao_scale() -> ScalingStudy:
         ),
         measure="loopwright.train.wudao_family:measure",
         caveats=(
-            "One epoch of these drawings, each in both orders, is about 0.45 million tokens: the "
-            "longest runs see a drawing once in each order on average, so data hardly repeat "
-            "here. Beyond a few epochs a token is worth less than this law says.",
+            "One epoch of these drawings, each in both orders, is about 0.44 million tokens: in "
+            "the longest runs a drawing comes about once in each order, the most frequent 1.8 "
+            "times, so data hardly repeat here. Beyond a few epochs a token is worth less than "
+            "this law says.",
         ),
     )
 
