@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loopwright.cli.expert_exhibit import expert_story
 from loopwright.core.errors import UnknownName
 from loopwright.core.policy import Candidate
 from loopwright.core.seeds import derive_seed, generator
 from loopwright.core.stage import ProgressSink
-from loopwright.models.wudao.experts import (
-    DIRECTIONS,
-    MODALITIES,
-    expert_layers,
-    expert_use,
-    total_variation,
-)
 from loopwright.models.wudao.model import parameter_count
 from loopwright.models.wudao.sample import Painting as PaintingSettings
 from loopwright.models.wudao.sample import Prompt, TextPictureModel
@@ -218,7 +212,7 @@ class _Asked:
             paintings=tuple(self._painting_list(kind) for kind in self.rows),
             captions=tuple(self._caption_list(kind) for kind in self.rows),
             free=tuple(map(self._free_prompt, self.choices.prompts)),
-            experts=_expert_story(self),
+            experts=expert_story(self.model, self._expert_pairs()),
             scores=tuple(self._scores(kind) for kind in self.rows),
             metrics=_METRICS,
             tokenizer=_measure(ceiling),
@@ -326,6 +320,22 @@ class _Asked:
             prompt=text, painted=tuple(painted), nearest=tuple(self.nearest(painted))
         )
 
+    def _expert_pairs(self) -> dict[str, tuple[list[Prompt], np.ndarray]]:
+        """Return some training pairs of each language: prompts and codes."""
+        found = {}
+        for language in self.languages:
+            labels = self.emoji.labels(language)[self.train_rows].tolist()
+            known = np.flatnonzero([label != "" for label in labels])
+            random = generator(self.choices.seed, "experts")
+            # In random order, so that every other one is a random half.
+            chosen = random.choice(known, min(_PAIRS_FOR_EXPERTS, len(known)), replace=False)
+            prompts = [
+                Prompt(labels[i], language=language, style=self.styles[self.train_rows[i]])
+                for i in chosen.tolist()
+            ]
+            found[language] = (prompts, self.train_codes[chosen])
+        return found
+
     def _scores(self, kind: Kind) -> told.ScoreRow:
         measures: dict[str, told.Measure] = {}
         for found in (self.painted[kind], self.written[kind], self.grounded[kind]):
@@ -338,94 +348,4 @@ class _Asked:
 def _measure(score: Score) -> told.Measure:
     return told.Measure(
         value=score.value, low=score.low, high=score.high, unit=score.unit, groups=score.groups
-    )
-
-
-def _expert_story(asked: _Asked) -> told.ExpertStory | None:
-    """Return who takes which tokens of some training pairs; None for a dense model."""
-    layers = expert_layers(asked.model)
-    mixture = asked.model.model.config.backbone.mixture
-    if not layers or mixture is None:
-        return None
-    by_language = {language: _use(asked, language) for language in asked.languages}
-    # B pairs, painting or writing, words or codes, layers, experts.
-    used = np.concatenate(list(by_language.values()))
-    sorts = {
-        f"{direction}, {modality}": (modality, used[:, d, m])
-        for d, direction in enumerate(DIRECTIONS)
-        for m, modality in enumerate(MODALITIES)
-    }
-    spoken = {name: found[:, :, 0].sum(axis=1) for name, found in by_language.items()}
-    return told.ExpertStory(
-        layers=layers,
-        experts=mixture.experts,
-        chosen=mixture.chosen,
-        groups=tuple(
-            _group(name, modality, counts, mixture.chosen)
-            for name, (modality, counts) in sorts.items()
-        ),
-        languages=tuple(
-            _group(name, "words", counts, mixture.chosen) for name, counts in spoken.items()
-        ),
-        contrasts=(*_contrasts({n: c for n, (_, c) in sorts.items()}), *_of_languages(spoken)),
-    )
-
-
-def _use(asked: _Asked, language: str) -> np.ndarray:
-    labels, random = asked.emoji.labels(language), generator(asked.choices.seed, "experts")
-    known = np.flatnonzero(labels[asked.train_rows] != "")
-    # In random order, so that every other one is a random half.
-    chosen = random.choice(known, min(_PAIRS_FOR_EXPERTS, len(known)), replace=False)
-    rows = asked.train_rows[chosen]
-    styles = asked.emoji.style[rows]
-    prompts = [
-        Prompt(text, language=language, style=style)
-        for text, style in zip(labels[rows], styles, strict=True)
-    ]
-    return expert_use(asked.model, prompts, asked.train_codes[chosen])
-
-
-def _group(name: str, modality: str, counts: np.ndarray, chosen: int) -> told.TokenGroup:
-    counts = counts.sum(axis=0)
-    return told.TokenGroup(
-        name=name,
-        modality="words" if modality == "words" else "codes",
-        tokens=int(counts[0].sum()) // chosen,
-        counts=counts,
-    )
-
-
-def _contrasts(sorts: Mapping[str, np.ndarray]) -> Sequence[told.Contrast]:
-    pairs = (
-        ("words and codes, painting", "painting, words", "painting, codes"),
-        ("words and codes, writing", "writing, words", "writing, codes"),
-        ("painting and writing, words", "painting, words", "writing, words"),
-        ("painting and writing, codes", "painting, codes", "writing, codes"),
-    )
-    return [_contrast(name, sorts[one], sorts[other]) for name, one, other in pairs]
-
-
-def _of_languages(spoken: Mapping[str, np.ndarray]) -> Sequence[told.Contrast]:
-    """Set each language against all others together."""
-    if len(spoken) < 2:
-        return []
-    return [
-        _contrast(
-            f"{language} and the other languages",
-            counts,
-            np.concatenate([other for name, other in spoken.items() if name != language]),
-        )
-        for language, counts in spoken.items()
-    ]
-
-
-def _contrast(name: str, one: np.ndarray, other: np.ndarray) -> told.Contrast:
-    halves = [
-        total_variation(counts[::2].sum(axis=0), counts[1::2].sum(axis=0))
-        for counts in (one, other)
-    ]
-    return told.Contrast(
-        name=name,
-        variation=total_variation(one.sum(axis=0), other.sum(axis=0)),
-        chance=np.maximum(*halves),
     )
