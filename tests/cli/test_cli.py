@@ -128,6 +128,7 @@ def test_a_second_command_on_a_workspace_is_told_who_has_it(tmp_path: Path) -> N
     )
     assert first.stderr is not None
     assert "smoke on point-reach-v1" in first.stderr.readline()
+    first.send_signal(signal.SIGSTOP)  # however slow the machine, it does not end before the rest
     second = loopwright("run", "smoke", cwd=tmp_path)
     assert second.returncode == EXIT_FAILED
     assert "WorkspaceBusy" in second.stderr
@@ -135,6 +136,7 @@ def test_a_second_command_on_a_workspace_is_told_who_has_it(tmp_path: Path) -> N
     status = loopwright("status", "--json", cwd=tmp_path)
     assert json.loads(status.stdout)[0]["finished"] is False, "looking needs no lock"
     first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == EXIT_INTERRUPTED
     assert "run the same command again to go on" in said
