@@ -89,9 +89,10 @@ def wudao_page() -> None:
     """Write the page of the text-picture model."""
     result = json.loads((RESULTS / "wudao.json").read_text())
     parts = [WUDAO_HEAD]
-    if (PAGES / "wudao.png").exists():
-        caption = "prompts, true pictures, paintings and their nearest training pictures"
-        parts.append(f"![{caption}](wudao.png)")
+    parts.append(
+        "![names, true pictures, paintings, nearest learned pictures](../images/gallery.png)"
+    )
+    parts.append("Random items of the lists; `loopwright gallery MODEL` makes a page of them.")
     for arm in dict.fromkeys(c["arm"] for c in result["details"]):
         mine = [c for c in result["details"] if c["arm"] == arm]
         parts += [f"## {arm.capitalize()}", wudao_table(mine)]
