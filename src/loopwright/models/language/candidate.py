@@ -1,7 +1,8 @@
 """Language models as candidates: sealed folders that any reader of Hugging Face's format reads too.
 
 A *whole* candidate holds weights, configuration and tokenizer. An *adapter* holds what was learned
-and the tokenizer, and names its base by digest and by the way from one folder to the other.
+and the tokenizer, and names its base by digest and by the way from one folder to the other. A
+*packed* candidate is whole, with weights of 8 or 4 bits (:mod:`loopwright.models.language.packed`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FAMILY: Final = "language"
 WHOLE: Final = "whole"
 ADAPTER: Final = "adapter"
+PACKED: Final = "packed"
 
 
 def save_whole(
@@ -96,8 +98,8 @@ def folder_of_base(folder: Path, candidate: Candidate, given: str | Path | None)
 def check_family(candidate: Candidate, folder: Path) -> None:
     """Raise :class:`InvalidConfig` unless a candidate is a language model of a known kind."""
     kind = candidate.config.get("kind")
-    if candidate.family != FAMILY or kind not in (WHOLE, ADAPTER):
+    if candidate.family != FAMILY or kind not in (WHOLE, ADAPTER, PACKED):
         raise InvalidConfig(
             f"{folder} is a candidate of the family {candidate.family!r} and the kind {kind!r}; "
-            f"expected the family {FAMILY!r}, {WHOLE!r} or {ADAPTER!r}"
+            f"expected the family {FAMILY!r}, {WHOLE!r}, {ADAPTER!r} or {PACKED!r}"
         )

@@ -11,9 +11,15 @@ from torch import nn
 from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName
 from loopwright.core.policy import MANIFEST_NAME, Candidate
 from loopwright.models.language.adapter import read_adapter
-from loopwright.models.language.candidate import ADAPTER, check_family, folder_of_base
+from loopwright.models.language.candidate import (
+    ADAPTER,
+    PACKED,
+    check_family,
+    folder_of_base,
+)
 from loopwright.models.language.model import LanguageModel
 from loopwright.models.language.offline import import_transformers, offline
+from loopwright.models.language.packed import read_packed
 from loopwright.models.language.weights import (
     CONFIG_NAME,
     folder_digest,
@@ -65,6 +71,8 @@ def load(
         return _load_folder(folder, folder_digest(folder), precision, device)
     candidate = Candidate.open(folder)
     check_family(candidate, folder)
+    if candidate.config["kind"] == PACKED:
+        return _load_packed(folder, candidate, device)
     if candidate.config["kind"] != ADAPTER:
         return _load_folder(folder, candidate.digest, precision, device)
     return _load_adapted(folder, candidate, base, merge, precision, device)
@@ -97,6 +105,14 @@ def _load_adapted(
     refuse_numbers_that_are_none(adapted, folder)
     module: Any = adapted.merge_and_unload() if merge else adapted
     return LanguageModel(module.eval(), _tokenizer(folder), digest=candidate.digest)
+
+
+def _load_packed(folder: Path, candidate: Candidate, device: str | torch.device) -> LanguageModel:
+    module: Any = read_packed(folder, candidate, _config(folder))
+    refuse_numbers_that_are_none(module, folder)
+    tokenizer = _tokenizer(folder)
+    _require_room(module, tokenizer, folder)
+    return LanguageModel(module.to(device).eval(), tokenizer, digest=candidate.digest)
 
 
 def _load_folder(

@@ -22,6 +22,7 @@ from torch import Tensor
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.policy import Candidate
 from loopwright.models.layers.cache import Cache
+from loopwright.models.layers.packed import check_bits, pack_layers
 from loopwright.models.wudao.config import WudaoConfig
 from loopwright.models.wudao.model import Wudao
 from loopwright.models.wudao.ports import PictureTokenizer
@@ -30,6 +31,9 @@ from loopwright.models.wudao.words import BEGIN, END, PICTURE, Words
 
 FAMILY: Final = "wudao"
 WEIGHTS: Final = "weights.safetensors"
+PACKED_BITS: Final = "packed_bits"
+"""Of a candidate whose weights are kept in few bits; the pictures' tokenizer never is."""
+UNPACKED: Final = ("word_head", "router.score")
 _TOKENIZER, _MODEL = "pictures.", "model."
 
 
@@ -82,8 +86,12 @@ class TextPictureModel:
             raise InvalidConfig(
                 f"{folder} is a candidate of the family {candidate.family!r}, expected {FAMILY!r}"
             )
-        config = WudaoConfig.from_json(candidate.config)
+        said = dict(candidate.config)
+        bits = said.pop(PACKED_BITS, None)
+        config = WudaoConfig.from_json(said)
         model, pictures = Wudao(config), PictureTokenizer(config.pictures)
+        if bits is not None:
+            pack_layers(model, check_bits(bits), keep=UNPACKED)
         try:
             tensors = load_file(folder / WEIGHTS)
             pictures.load_state_dict(_below(tensors, _TOKENIZER))
