@@ -187,7 +187,7 @@ def test_the_verb_writes_a_page_and_a_grid(tmp_path: Path, cache: Path, capsys):
     assert "made for a test" in text, "the attribution"
     assert Candidate.open(folder).digest in text
     assert grid.read_bytes().startswith(b"\x89PNG")
-    assert "temperature 0.5, guidance 1.8" in text
+    assert "temperature 0.5, guidance 1.5" in text
     again = tmp_path / "again.html"
     assert main([*words, "--out", str(again), *more[4:]]) == 0
     assert again.read_text() == text, "equal models and choices give equal pages"

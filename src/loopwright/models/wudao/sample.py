@@ -39,9 +39,9 @@ _TOKENIZER, _MODEL = "pictures.", "model."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Painting:
-    """How pictures are drawn at random. The defaults painted best on the lists for choosing."""
+    """How pictures are drawn at random."""
 
-    temperature: float = 0.05
+    temperature: float = 0.15
     """0 takes the likeliest code; 1 draws as the model believes."""
     guidance: float = 1.5
     """How far to go beyond what the text alone asks for: 1 is the model as it is."""
