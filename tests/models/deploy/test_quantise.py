@@ -96,8 +96,7 @@ class TestPacking:
             pack_layers(torch.nn.Linear(20, 20), 8)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen3_moe"])
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize(("architecture", "bits"), [("llama", 8), ("qwen3_moe", 4)])
 def test_a_quantised_language_model_loads_and_speaks(tmp_path, architecture, bits):
     folder = make_folder(tmp_path / "whole", architecture)
     made = quantise(folder, tmp_path / "small", bits, rows=4, bound=ANY)
