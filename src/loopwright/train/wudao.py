@@ -174,6 +174,7 @@ class _Run:
                 "fit": self.fit.to_json(),
                 "seed": self.job.seed,
                 "corpora": list(self.data.digests),
+                "words": self.words.digest,
             }
         )
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from loopwright.core.digest import digest_bytes
 from loopwright.core.errors import DamagedData, UnknownName
 
 FILE: Final = "words.json"
@@ -66,6 +67,11 @@ class Words:
     def save(self, folder: Path) -> None:
         """Write the tokenizer into a folder."""
         (folder / FILE).write_text(self._tokenizer.to_str(), encoding="utf-8")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides which tokens a text becomes."""
+        return digest_bytes(self._tokenizer.to_str().encode())
 
     @property
     def size(self) -> int:
