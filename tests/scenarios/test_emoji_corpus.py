@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_emoji
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny_emoji
 from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName
 from loopwright.scenarios.emoji import corpus as building
 from loopwright.scenarios.emoji.captions import base_of, colour_of, gender_of, read_captions

@@ -7,8 +7,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import tiny_emoji
 
+import tiny_emoji
 from loopwright.core.errors import DamagedData, MissingExtra
 from loopwright.scenarios.emoji import fetch as fetching
 from loopwright.scenarios.emoji.fetch import (

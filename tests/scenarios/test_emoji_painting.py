@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import painted_emoji
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import painted_emoji
 from loopwright.core.canvas import PaintRequest, rows_of
 from loopwright.core.control import Recorder, attempt_header, run_episode
 from loopwright.core.episode import Episode, Outcome
