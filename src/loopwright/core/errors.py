@@ -23,7 +23,12 @@
     │   └── Infeasible             no machine here offers the resources it asks for
     ├── StaleLease                 a newer attempt owns the stage; this one may not commit
     ├── StaleChampion              the alias moved since the gate looked; run the gate again
-    └── UnsafeCandidate            a candidate folder holds a pickle, a link, or an undeclared file
+    ├── UnsafeCandidate            a candidate folder holds a pickle, a link, or an undeclared file
+    └── SafetyError                motion is refused; nothing moves until the reason is gone
+        ├── Untrusted              a signature, a key or a role does not hold
+        ├── NotCertified           no valid certificate covers exactly this deployment
+        ├── Grounded               a directive in force, or a lapsed lease, forbids motion
+        └── RecorderLost           the black box cannot record, so nothing may move
 
 A message says what happened, the value, what was expected, and what to do.
 """
@@ -170,3 +175,23 @@ class StaleChampion(LoopwrightError):
 
 class UnsafeCandidate(LoopwrightError):
     """A candidate folder holds what no candidate may hold."""
+
+
+class SafetyError(LoopwrightError):
+    """Motion is refused; nothing moves until the reason is gone."""
+
+
+class Untrusted(SafetyError):
+    """A statement is not signed by whom it must be signed, or was altered afterwards."""
+
+
+class NotCertified(SafetyError):
+    """No valid certificate covers exactly this candidate, scenario, robot and filter."""
+
+
+class Grounded(SafetyError):
+    """A directive in force, or a lease that was not renewed, forbids motion."""
+
+
+class RecorderLost(SafetyError):
+    """The black box cannot record; without a recorder nothing moves."""
