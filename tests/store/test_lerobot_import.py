@@ -261,13 +261,19 @@ def test_every_file_damaged_anywhere_gives_a_typed_error_or_a_damaged_episode(
 ) -> None:
     folder = foreign.write_dataset(tmp_path / "d", version, lengths=(3, 2), images=images)
     rng = np.random.default_rng(0)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    harms = ("cut", "flip", "noise", "noise", "noise", "empty", "gone")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    refused = 0
+    for path in paths:
         whole = path.read_bytes()
-        for harm in ("cut", "flip", "noise", "noise", "noise", "empty", "gone"):
+        for harm in harms:
             damage(path, whole, harm, rng)
-            for identity in imported_if_readable(folder, workspace, f"s/{path.name}-{harm}"):
+            identities = imported_if_readable(folder, workspace, f"s/{path.name}-{harm}")
+            refused += not identities
+            for identity in identities:
                 read_episode(workspace, identity)
             path.write_bytes(whole)
+    assert refused > len(paths)  # a file that is empty or gone is never worked around
 
 
 def imported_if_readable(folder: Path, workspace: Workspace, scenario: str) -> tuple[str, ...]:
