@@ -33,7 +33,7 @@ class Codes(nn.Module):
         first_Q = levels_Q.cumsum(0) - levels_Q
         self.row_CQ: Tensor
         self.register_buffer("row_CQ", index_CQ + first_Q, persistent=False)
-        self.digit_LD = nn.Parameter(0.02 * torch.randn(int(levels_Q.sum()), width))
+        self.digit_LD = nn.Parameter(0.02 * torch.randn(sum(config.levels), width))
         self.own_CD = nn.Parameter(torch.zeros(config.codes, width))
 
     def forward(self) -> Tensor:
