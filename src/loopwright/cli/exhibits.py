@@ -125,7 +125,7 @@ def gather_gallery(
     candidate = Candidate.open(folder)
     model = TextPictureModel.load(folder, candidate)
     progress(0.0, "reading the emoji")
-    px = model.model.config.pictures.px
+    px = model.pictures.config.px
     styles = [style for style in STYLES if style in model.words.tags()]
     emoji = load_emoji(px, styles, cache, progress=part_of(progress, 0.0, 0.01))
     asked = _Asked(model, emoji, choices)
@@ -196,7 +196,7 @@ class _Asked:
         """Return everything as plain data."""
         listed = np.unique(np.concatenate(list(self.rows.values())))
         ceiling = score_pictures(self.model, self.emoji, listed).headline
-        pictures, how = self.model.model.config.pictures, self.choices.how
+        pictures, how = self.model.pictures.config, self.choices.how
         return told.GalleryStory(
             digest=candidate.digest,
             parameters=parameter_count([self.model.model, self.model.pictures]),

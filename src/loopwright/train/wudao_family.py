@@ -209,7 +209,7 @@ class _Member:
         candidate = Candidate.seal(
             out,
             family=FAMILY,
-            interface=canvas_interface(model.config.pictures.px),
+            interface=canvas_interface(self.joined.pictures.config.px),
             config=model.config.to_json(),
             lineage={
                 **self.job.lineage,

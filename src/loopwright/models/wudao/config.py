@@ -1,4 +1,9 @@
-"""Sizes of the text-picture model and of the tokenizer of its pictures."""
+"""Sizes of the model over texts and codes, and of the tokenizers that codes come from.
+
+Codes stand for pictures, or for the backbones of proteins. What the model asks of either is the
+same: how many codes there are in one (``tokens``), how many different ones (``codes``), and the
+levels of their digits (``levels``).
+"""
 
 from __future__ import annotations
 
@@ -45,10 +50,65 @@ class PictureConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StructureConfig:
+    """Size of the tokenizer that turns the torsions of a backbone into codes and back."""
+
+    residues: int = 32
+    """Residues of a stretch; each has one code."""
+    bins: tuple[int, ...] = (24, 24)
+    """Directions told apart of each torsion of a residue: of phi and psi, and of omega if there is
+    a third number. One more level of each digit says that there is no such torsion."""
+
+    def __post_init__(self) -> None:
+        """Refuse stretches without residues, and torsions of one direction."""
+        if self.residues < 1:
+            raise InvalidConfig(f"residues is {self.residues}; expected at least 1")
+        if len(self.bins) not in (2, 3) or min(self.bins) < 2:
+            raise InvalidConfig(
+                f"bins are {self.bins}; expected at least 2 for each of phi, psi and, if wanted, "
+                "omega"
+            )
+
+    @property
+    def tokens(self) -> int:
+        """Codes of one stretch."""
+        return self.residues
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels of each digit of a code."""
+        return tuple(count + 1 for count in self.bins)
+
+    @property
+    def codes(self) -> int:
+        """Different codes that there are."""
+        return math.prod(self.levels)
+
+
+CodesConfig = PictureConfig | StructureConfig
+"""What stands beside the texts."""
+
+
+def codes_from_json(data: Mapping[str, Any]) -> CodesConfig:
+    """Read the plain data of either tokenizer's size; missing keys take their default.
+
+    Raises:
+        InvalidConfig: A key is unknown or a value impossible.
+    """
+    kind = StructureConfig if "residues" in data or "bins" in data else PictureConfig
+    given: dict[str, Any] = {k: tuple(v) if k in ("levels", "bins") else v for k, v in data.items()}
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise InvalidConfig(f"{kind.__name__} cannot be read from {dict(data)}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WudaoConfig:
     """Size of the model over mixed sequences of words and codes."""
 
-    pictures: PictureConfig
+    pictures: CodesConfig
+    """What codes stand for: pictures, or backbones of proteins."""
     backbone: TransformerConfig
     texts: int
     """Size of the text vocabulary."""
@@ -59,10 +119,15 @@ class WudaoConfig:
         """Refuse a backbone that sees ahead."""
         if not self.backbone.causal:
             raise InvalidConfig("the backbone of a next-token model must be causal")
+        if isinstance(self.pictures, StructureConfig) and self.text_tokens < self.pictures.residues:
+            raise InvalidConfig(
+                f"text_tokens is {self.text_tokens}; the sequence of a stretch has "
+                f"{self.pictures.residues} residues, each a token"
+            )
 
     @property
     def longest(self) -> int:
-        """Most tokens of a sequence: a text, a picture and the marks around them."""
+        """Most tokens of a sequence: a text, its codes and the marks around them."""
         return self.text_tokens + self.pictures.tokens + 4
 
     def to_json(self) -> dict[str, Any]:
@@ -72,11 +137,10 @@ class WudaoConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WudaoConfig:
         """Read what :meth:`to_json` wrote."""
-        pictures = {**data["pictures"], "levels": tuple(data["pictures"]["levels"])}
         return cls(
             **{
                 **data,
-                "pictures": PictureConfig(**pictures),
+                "pictures": codes_from_json(data["pictures"]),
                 "backbone": TransformerConfig.from_json(data["backbone"]),
             }
         )

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from loopwright.models.layers.cache import Cache
 from loopwright.models.layers.transformer import Transformer
-from loopwright.models.wudao.config import PictureConfig, WudaoConfig
+from loopwright.models.wudao.config import CodesConfig, WudaoConfig
 
 
 class Codes(nn.Module):
-    """One vector for each picture code: that of its digits, and one of its own."""
+    """One vector for each code: that of its digits, and one of its own."""
 
-    def __init__(self, config: PictureConfig, *, width: int) -> None:
+    def __init__(self, config: CodesConfig, *, width: int) -> None:
         """Build the vectors of digits and of codes."""
         super().__init__()
         levels_Q = torch.tensor(config.levels)

@@ -17,7 +17,19 @@ from loopwright.models.layers.transformer import Transformer, TransformerConfig
 from loopwright.models.wudao.config import PictureConfig
 
 
-class PictureTokenizer(nn.Module):
+class CodeTokenizer(nn.Module):
+    """What turns something into codes and back: the port of the model beside its words."""
+
+    def encode(self, seen: Tensor, /) -> Tensor:
+        """Return the codes of B of them, int64 ``(B, N)``."""
+        raise NotImplementedError
+
+    def decode(self, code_BN: Tensor, /) -> Tensor:
+        """Return what codes stand for."""
+        raise NotImplementedError
+
+
+class PictureTokenizer(CodeTokenizer):
     """Picture to codes and back."""
 
     def __init__(self, config: PictureConfig) -> None:
@@ -38,7 +50,7 @@ class PictureTokenizer(nn.Module):
         self.register_buffer("levels_Q", levels_Q, persistent=False)
         self.register_buffer("base_Q", levels_Q.cumprod(0) // levels_Q, persistent=False)
 
-    def encode(self, image_BHWC: Tensor) -> Tensor:
+    def encode(self, image_BHWC: Tensor, /) -> Tensor:
         """Return the codes of pictures, int64 ``(B, N)``.
 
         Args:
@@ -48,7 +60,7 @@ class PictureTokenizer(nn.Module):
         index_BNQ = ((digit_BNQ + 1) / 2 * (self.levels_Q - 1)).round().long()
         return (index_BNQ * self.base_Q).sum(dim=-1)
 
-    def decode(self, code_BN: Tensor) -> Tensor:
+    def decode(self, code_BN: Tensor, /) -> Tensor:
         """Return the pictures that codes stand for, uint8 ``(B, H, W, 3)``."""
         image_BHWC = self._image(self.digits_of(code_BN))
         return ((image_BHWC.float() + 1) * 127.5).round().clamp(0, 255).byte()

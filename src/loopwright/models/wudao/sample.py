@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.policy import Candidate
 from loopwright.models.layers.cache import Cache
 from loopwright.models.layers.packed import check_bits, pack_layers
-from loopwright.models.wudao.config import WudaoConfig
+from loopwright.models.wudao.config import PictureConfig, WudaoConfig
 from loopwright.models.wudao.model import Wudao
-from loopwright.models.wudao.ports import PictureTokenizer
+from loopwright.models.wudao.ports import CodeTokenizer, PictureTokenizer
 from loopwright.models.wudao.sequences import Pair, batch, paint, paint_prompt, write
 from loopwright.models.wudao.words import BEGIN, END, PICTURE, Words
 
@@ -66,15 +66,33 @@ class Prompt:
     style: str = "twemoji"
 
 
-class TextPictureModel:
-    """A trained model with its tokenizers: paints from words, writes about pictures."""
+TokenizerT = TypeVar("TokenizerT", bound=CodeTokenizer)
 
-    def __init__(self, model: Wudao, pictures: PictureTokenizer, words: Words) -> None:
+
+class TokenModel(Generic[TokenizerT]):
+    """A trained model with its tokenizers: makes codes from words, and words from codes.
+
+    What codes stand for is the business of the tokenizer alone.
+    """
+
+    family: ClassVar[str]
+    """Of its candidates."""
+
+    def __init__(self, model: Wudao, pictures: TokenizerT, words: Words) -> None:
         """Join the three parts; :meth:`load` reads them from a candidate."""
         self.model, self.pictures, self.words = model.eval(), pictures.eval(), words
 
+    @staticmethod
+    def tokenizer(config: WudaoConfig) -> TokenizerT:
+        """Return the tokenizer of a configuration, untrained.
+
+        Raises:
+            InvalidConfig: Its codes stand for something else.
+        """
+        raise NotImplementedError
+
     @classmethod
-    def load(cls, folder: Path, candidate: Candidate | None = None) -> TextPictureModel:
+    def load(cls, folder: Path, candidate: Candidate | None = None) -> Self:
         """Read a candidate of this family.
 
         Raises:
@@ -82,14 +100,15 @@ class TextPictureModel:
             UnsafeCandidate: The folder holds what no candidate may hold.
         """
         candidate = candidate or Candidate.open(folder)
-        if candidate.family != FAMILY:
+        if candidate.family != cls.family:
             raise InvalidConfig(
-                f"{folder} is a candidate of the family {candidate.family!r}, expected {FAMILY!r}"
+                f"{folder} is a candidate of the family {candidate.family!r}, expected "
+                f"{cls.family!r}"
             )
         said = dict(candidate.config)
         bits = said.pop(PACKED_BITS, None)
         config = WudaoConfig.from_json(said)
-        model, pictures = Wudao(config), PictureTokenizer(config.pictures)
+        model, pictures = Wudao(config), cls.tokenizer(config)
         if bits is not None:
             pack_layers(model, check_bits(bits), keep=UNPACKED)
         try:
@@ -111,7 +130,7 @@ class TextPictureModel:
 
     @torch.no_grad()
     def encode(self, image_BHWC: np.ndarray) -> np.ndarray:
-        """Return the codes of uint8 pictures, int64 ``(B, N)``."""
+        """Return the codes of uint8 pictures, or what else there is, int64 ``(B, N)``."""
         parts = [
             self.pictures.encode(torch.from_numpy(np.ascontiguousarray(image)).to(self._device))
             for image in np.array_split(image_BHWC, max(1, len(image_BHWC) // 256))
@@ -120,7 +139,7 @@ class TextPictureModel:
 
     @torch.no_grad()
     def decode(self, code_BN: np.ndarray) -> np.ndarray:
-        """Return the pictures of codes, uint8 ``(B, H, W, 3)``."""
+        """Return the pictures of codes, uint8 ``(B, H, W, 3)``, or what else they stand for."""
         return self.pictures.decode(torch.from_numpy(code_BN).to(self._device)).cpu().numpy()
 
     @torch.no_grad()
@@ -284,6 +303,25 @@ class TextPictureModel:
         if self._dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=self._dtype)
+
+
+class TextPictureModel(TokenModel[PictureTokenizer]):
+    """Paints from words, writes about pictures."""
+
+    family = FAMILY
+
+    @staticmethod
+    def tokenizer(config: WudaoConfig) -> PictureTokenizer:
+        """Return the tokenizer of pictures of a configuration, untrained.
+
+        Raises:
+            InvalidConfig: Its codes stand for something else.
+        """
+        if not isinstance(config.pictures, PictureConfig):
+            raise InvalidConfig(
+                f"the codes stand for {type(config.pictures).__name__}, not for pictures"
+            )
+        return PictureTokenizer(config.pictures)
 
 
 class _Reader:
