@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -122,7 +122,7 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     step_tokens: int = 0,
     mirrors: Sequence[Mirror] = (),
 ) -> dict[str, list[list[float]]]:
-    """Train ``module`` in place and return its loss curves.
+    """Train ``module`` in place and return its loss curves; those of the first process alone.
 
     Started again with the same arguments after a crash, it goes on from its last checkpoint and
     ends at the same bits, on a CPU.
@@ -142,31 +142,36 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
 
     Raises:
         Diverged: The loss became NaN or infinite.
+        InvalidConfig: Processes see different checkpoints: they do not share the folder.
         StorageError: A checkpoint could not be written.
         DamagedData: The checkpoint to resume from cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(module, config, folder / f"{name}.safetensors", identity, processes)
     first = run.resume()
+    processes.agree(f"steps done in {folder}", str(first))
     module.train()
     speed = Throughput(config.steps, first, step_tokens, config.precision)
-    # Every process keeps the same lines; that of the first is the one that is read.
-    metrics_name = f"{name}.jsonl" if processes.is_first else f"{name}.{processes.rank}.jsonl"
-    shown = mirrors if processes.is_first else ()
-    with MetricsFile(folder / metrics_name, resume_at=first, mirrors=shown) as metrics:
+    with ExitStack() as stack:
+        metrics = None
+        if processes.is_first:
+            path = folder / f"{name}.jsonl"
+            metrics = stack.enter_context(MetricsFile(path, resume_at=first, mirrors=mirrors))
         for step in range(first, config.steps):
             with speed.step():
                 values = run.step(step, loss_at)
             if step % config.log_every_steps == 0:
                 line = {key: float(processes.mean(value)) for key, value in values.items()}
-                metrics.append(step, line)
+                if metrics is not None:
+                    metrics.append(step, line)
                 message = f"{name}: loss {line['loss']:.4f}, {speed.message(step)}"
                 progress(step / config.steps, message)
             if (step + 1) % config.checkpoint_every_steps == 0 or step + 1 == config.steps:
-                metrics.sync()
+                if metrics is not None:
+                    metrics.sync()
                 run.save(step + 1)
     run.finish()
-    return curves(read_metrics(metrics.path))
+    return curves(read_metrics(metrics.path)) if metrics is not None else {}
 
 
 class _Run:

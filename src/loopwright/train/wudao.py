@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -35,8 +35,19 @@ from loopwright.models.wudao.sequences import Counts, Framed, Pair, Sequences, b
 from loopwright.models.wudao.words import Words
 from loopwright.store.corpus import Corpus, open_corpus
 from loopwright.train.device import Precision, chosen_precision, cpu_threads, probe_device
+from loopwright.train.parallel import (
+    ALONE,
+    ParallelConfig,
+    Processes,
+    parallelise,
+    start_processes,
+    trains_together,
+)
 from loopwright.train.progress import part_of
 from loopwright.train.trainer import Portion, TrainerConfig, train
+
+_COUNTS: Final = ("picture_steps", "picture_batch", "steps", "batch", "threads", "words")
+_NOT_SHAPING: Final = ("accumulate", "checkpoint_every_steps", "parallel")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +74,8 @@ class WudaoFit:
     batch: int = 32
     learning_rate: float = 4e-3
     """Of embeddings and heads."""
-    muon_rate: float = 0.02
-    """Of the matrices in between."""
+    muon_rate: float | None = 0.02
+    """Of the matrices in between; None leaves them to AdamW, which shares of weights ask for."""
     weight_decay: float = 0.05
     paint_share: float = 0.5
     """Share of the sequences in which the picture follows from the text."""
@@ -72,16 +83,23 @@ class WudaoFit:
     """Share of those in which the text is left out."""
     noise: float = 0.15
     """Share of codes seen wrong at the start; it falls to a third."""
+    accumulate: int = 1
+    """Portions of a batch of sequences that a process computes one after the other, to save
+    memory."""
+    checkpoint_every_steps: int = 100
     precision: str = "auto"
     """``"float32"``, ``"bfloat16"``, or ``"auto"`` for what this machine computes faster."""
     threads: int = 1
     """Threads on a CPU. The same number gives the same bytes."""
     device: str = "cpu"
     """``"cpu"``, or ``"auto"`` for the accelerator if there is one."""
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    """How the decoder is spread over the processes that torchrun has started. The tokenizer of
+    pictures is small: every process holds a copy."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
-        for name in ("picture_steps", "picture_batch", "steps", "batch", "threads", "words"):
+        for name in (*_COUNTS, "accumulate", "checkpoint_every_steps"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("paint_share", "drop_text", "noise"):
@@ -95,6 +113,10 @@ class WudaoFit:
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
         return asdict(self)
+
+    def shaping(self) -> dict[str, Any]:
+        """Return what shapes the result. How the work is divided does not, but for rounding."""
+        return {k: v for k, v in self.to_json().items() if k not in _NOT_SHAPING}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WudaoFit:
@@ -112,6 +134,8 @@ class WudaoFit:
             given["pictures"] = PictureConfig(**{**given["pictures"], "levels": levels})
         if given.get("mixture") is not None:
             given["mixture"] = MixtureConfig(**given["mixture"])
+        if "parallel" in given:
+            given["parallel"] = ParallelConfig.from_json(given["parallel"])
         return cls(**given)
 
     def model(self, texts: int) -> WudaoConfig:
@@ -133,17 +157,26 @@ class WudaoFit:
         )
 
 
+@trains_together
 def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
     """Train on the text-picture corpora of a job and write a sealed candidate.
+
+    Started by torchrun, all its processes train one model; the first writes it and returns its
+    facts, the others return nothing.
 
     Raises:
         InvalidConfig: A key is unknown, a value impossible, or there is nothing to learn from.
         DamagedData: A corpus is not what it was.
         Diverged: Training ran away.
+        ProcessLost: Another process ended; started again, training goes on.
     """
     fit = WudaoFit.from_json(config)
-    with cpu_threads(fit.threads if fit.device == "cpu" else None):
-        run = _Run(fit, job)
+    device = probe_device() if fit.device == "auto" else torch.device("cpu")
+    with (
+        cpu_threads(fit.threads if fit.device == "cpu" else None),
+        start_processes(fit.parallel, device=device) as processes,
+    ):
+        run = _Run(fit, job, device, processes)
         run.fit_pictures(part_of(job.progress, 0.0, 0.15))
         run.fit_sequences(part_of(job.progress, 0.15, 1.0))
         return run.seal()
@@ -152,15 +185,17 @@ def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
 class _Run:
     """One fit: the data, the three parts of the model, and what is known so far."""
 
-    def __init__(self, fit: WudaoFit, job: FitJob) -> None:
-        self.fit, self.job = fit, job
-        self.device = probe_device() if fit.device == "auto" else torch.device("cpu")
-        self.precision: Precision = chosen_precision(fit.precision, self.device)
+    def __init__(
+        self, fit: WudaoFit, job: FitJob, device: torch.device, processes: Processes
+    ) -> None:
+        self.fit, self.job, self.device, self.processes = fit, job, device, processes
+        self.precision: Precision = chosen_precision(fit.precision, device)
         self.data = TextPictures.of(
             [open_corpus(path) for path in job.corpora], paintings(job.episodes)
         )
         texts, tags = self.data.all_texts(), [*self.data.languages, *self.data.styles]
         self.words = Words.learn(texts, tags=tags, size=fit.words)
+        processes.agree("corpora and settings", self._identity(self.precision))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job.seed, "weights"))
             self.pictures = PictureTokenizer(fit.pictures).to(self.device)
@@ -171,7 +206,7 @@ class _Run:
         return digest_json(
             {
                 "stage": stage,
-                "fit": self.fit.to_json(),
+                "fit": self.fit.shaping(),
                 "seed": self.job.seed,
                 "corpora": list(self.data.digests),
                 "words": self.words.digest,
@@ -181,6 +216,7 @@ class _Run:
     def fit_pictures(self, progress: ProgressSink) -> None:
         """Train the tokenizer of pictures on every picture alike."""
         fit, pixels = self.fit, torch.from_numpy(self.data.pixels)
+        copies = fit.parallel.copies()
 
         def loss_at(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
             random = generator(self.job.seed, "pictures", portion.step)
@@ -188,21 +224,28 @@ class _Run:
             mine = torch.from_numpy(rows[portion.rows(len(rows))])
             return picture_loss(self.pictures, pixels[mine].to(self.device))
 
-        found = train(
-            self.pictures,
-            loss_at,
-            TrainerConfig(
-                steps=fit.picture_steps,
-                learning_rate=fit.picture_rate,
-                warmup_steps=50,
-                precision=self.precision,
-            ),
-            name="pictures",
-            identity=self._identity("pictures"),
-            folder=self.job.scratch,
-            progress=progress,
-            step_tokens=fit.picture_batch * fit.pictures.tokens,
-        )
+        with start_processes(copies, device=self.device) as processes:
+            parallelise(self.pictures, copies, processes)
+            found = train(
+                self.pictures,
+                loss_at,
+                TrainerConfig(
+                    steps=fit.picture_steps,
+                    learning_rate=fit.picture_rate,
+                    warmup_steps=50,
+                    precision=self.precision,
+                    checkpoint_every_steps=fit.checkpoint_every_steps,
+                ),
+                name="pictures",
+                identity=self._identity("pictures"),
+                folder=self.job.scratch,
+                progress=progress,
+                processes=processes,
+                step_tokens=fit.picture_batch * fit.pictures.tokens,
+            )
+        if self.processes is not ALONE:
+            spread, self.pictures = self.pictures, PictureTokenizer(fit.pictures).to(self.device)
+            self.processes.gather(spread, self.pictures)
         self.curves |= {f"pictures/{k}": v for k, v in found.items()}
 
     def fit_sequences(self, progress: ProgressSink) -> None:
@@ -211,6 +254,7 @@ class _Run:
         joined = TextPictureModel(self.model, self.pictures, self.words)
         batches = SequenceBatches(self.data, joined, fit, self.job.seed)
         weights = SequenceWeights()
+        parallelise(self.model, fit.parallel, self.processes)
 
         def loss_at(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
             sequences, random = batches.at(portion)
@@ -229,17 +273,25 @@ class _Run:
                 weight_decay=fit.weight_decay,
                 warmup_steps=60,
                 precision=self.precision,
+                accumulate=fit.accumulate,
+                checkpoint_every_steps=fit.checkpoint_every_steps,
             ),
             name="sequences",
             identity=self._identity("sequences"),
             folder=self.job.scratch,
             progress=progress,
+            processes=self.processes,
             step_tokens=round(fit.batch * batches.mean_tokens),
         )
+        if self.processes is not ALONE:
+            spread, self.model = self.model, Wudao(self.model.config)
+            self.processes.gather(spread, self.model)
         self.curves |= {f"sequences/{k}": v for k, v in found.items()}
 
     def seal(self) -> dict[str, Json]:
-        """Write the candidate and return plain facts."""
+        """Write the candidate and return plain facts; the first process does."""
+        if not self.processes.is_first:
+            return {}
         out = self.job.out
         out.mkdir(parents=True, exist_ok=True)
         TextPictureModel(self.model, self.pictures, self.words).save(out)

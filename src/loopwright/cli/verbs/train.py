@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from loopwright.cli.progress import progress_bar
+from loopwright.recipes.launch import this_launch
 from loopwright.recipes.registry import get_training
 from loopwright.recipes.training import CANDIDATE, SCRATCH, run_training
 
@@ -24,7 +25,8 @@ def main(
 ) -> int:
     """Train a model and print the digest of the candidate.
 
-    Interrupted or killed, the same command goes on from its last checkpoint.
+    Interrupted or killed, the same command goes on from its last checkpoint. Several processes
+    train one model: torchrun --nproc-per-node 2 -m loopwright train RECIPE
 
     Args:
         recipe: Name of a training recipe ("wudao.tiny"), or a file path/to/recipe.py[:function].
@@ -38,6 +40,8 @@ def main(
     folder = out or Path("models") / training.name
     with progress_bar(training.name) as progress:
         facts = run_training(training, folder, progress)
+    if not this_launch().is_first:
+        return 0
     if json_output:
         print(json.dumps({"candidate": facts["candidate"], "folder": str(folder), "facts": facts}))
     else:

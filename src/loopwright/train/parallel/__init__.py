@@ -15,7 +15,7 @@ eight processes. How a model is spread is applied in one place and in one order
 from loopwright.train.parallel.config import ParallelConfig
 from loopwright.train.parallel.processes import ALONE, Processes, local_part, same_spread
 from loopwright.train.parallel.spread import parallelise
-from loopwright.train.parallel.start import ProcessLost, start_processes
+from loopwright.train.parallel.start import ProcessLost, start_processes, trains_together
 
 __all__ = [
     "ALONE",
@@ -26,4 +26,5 @@ __all__ = [
     "parallelise",
     "same_spread",
     "start_processes",
+    "trains_together",
 ]

@@ -49,12 +49,34 @@ class Processes:
         """Return a block for a backward pass; only after the last one need gradients be shared."""
         return nullcontext()
 
+    def agree(self, what: str, value: str) -> None:
+        """Make sure that every process has the same value, before their exchanges rely on it.
+
+        Args:
+            what: Named in the message.
+            value: Of this process.
+
+        Raises:
+            InvalidConfig: Another process has another one.
+        """
+
     def wait(self) -> None:
         """Wait until every process has come this far."""
 
     def clip(self, parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
         """Scale the gradients down to a norm of at most ``limit``; return the norm they had."""
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+    def gather(self, spread: nn.Module, alone: nn.Module) -> None:
+        """Copy the weights of a model that is spread into one like it that is not.
+
+        Args:
+            spread: What was trained together.
+            alone: Made as the other one was, and left as it is made, on any device.
+        """
+        own = alone.state_dict()
+        for name, value in spread.state_dict().items():
+            own[name].copy_(self.whole(value.detach()))
 
 
 ALONE = Processes()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
@@ -14,17 +17,35 @@ from loopwright.train.device import probe_device
 from loopwright.train.parallel.config import ParallelConfig
 from loopwright.train.parallel.processes import ALONE, Processes
 
+Learn = TypeVar("Learn", bound=Callable[..., Any])
+
 
 class ProcessLost(LoopwrightError):
     """Another process of the same training is gone; started again, it resumes."""
 
 
+def trains_together(learn: Learn) -> Learn:
+    """Mark a learner that joins the processes that torchrun has started, and writes with one.
+
+    Others are refused when there are several: each would train a model of its own into the same
+    folder.
+    """
+    learn.trains_together = True  # pyright: ignore[reportFunctionMemberAccess]
+    return learn
+
+
 @contextmanager
-def start_processes(config: ParallelConfig) -> Iterator[Processes]:
+def start_processes(
+    config: ParallelConfig, *, device: torch.device | None = None
+) -> Iterator[Processes]:
     """Join the processes that torchrun has started; alone, there is nothing to join.
 
     Inside another such block it only arranges the same processes anew, for a model that is to be
     spread differently.
+
+    Args:
+        config: How they are to be arranged.
+        device: What this process computes on; an accelerator if there is one, by default.
 
     Raises:
         InvalidConfig: The processes cannot be arranged as the config asks.
@@ -40,29 +61,31 @@ def start_processes(config: ParallelConfig) -> Iterator[Processes]:
 
     from loopwright.train.parallel.together import Together
 
+    device = device or probe_device()
     if dist.is_initialized():
-        yield Together.arranged(config, probe_device())
-        return
-    device = _join(config)
-    try:
         yield Together.arranged(config, device)
-    except RuntimeError as error:
-        if not _is_about_others(error):
-            raise
-        raise ProcessLost(
-            f"process {dist.get_rank()} of {count} lost another one, which ended or did not "
-            f"answer within {config.patience_s:g} s; read what it printed last, then start the "
-            f"same command again to resume from the last checkpoint ({error})"
-        ) from error
-    finally:
-        dist.destroy_process_group()
+        return
+    me = f"process {os.environ.get('RANK', '0')} of {count}"
+    with _stop_as_lost(me):
+        try:
+            yield Together.arranged(config, _join(config, device))
+        except RuntimeError as error:
+            if not _is_about_others(error):
+                raise
+            raise ProcessLost(
+                f"{me} lost another one, which ended or did not answer within "
+                f"{config.patience_s:g} s; read what it printed last, then start the same command "
+                f"again to resume from the last checkpoint ({error})"
+            ) from error
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
 
 
-def _join(config: ParallelConfig) -> torch.device:
+def _join(config: ParallelConfig, device: torch.device) -> torch.device:
     """Meet the other processes; return the device that is this one's."""
     import torch.distributed as dist
 
-    device = probe_device()
     own = None
     if device.type != "cpu":
         own = device = torch.device(device.type, int(os.environ.get("LOCAL_RANK", "0")))
@@ -73,6 +96,37 @@ def _join(config: ParallelConfig) -> torch.device:
         device_id=own,
     )
     return device
+
+
+@contextmanager
+def _stop_as_lost(me: str) -> Iterator[None]:
+    """Turn SIGTERM into the error: torchrun sends it to those that are left when one has ended.
+
+    Whether they hear of that first or of a broken exchange is a matter of chance.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        # Once is enough: what follows is the way out.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise ProcessLost(
+            f"{me} was told to stop (SIGTERM), as torchrun tells all when another one has ended; "
+            "read what that one printed last, then start the same command again to resume from "
+            "the last checkpoint"
+        )
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except ProcessLost:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
+    except BaseException:
+        signal.signal(signal.SIGTERM, before)
+        raise
+    signal.signal(signal.SIGTERM, before)
 
 
 def _is_about_others(error: RuntimeError) -> bool:

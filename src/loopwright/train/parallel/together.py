@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
+from loopwright.core.errors import InvalidConfig
 from loopwright.train.parallel.config import ParallelConfig
 from loopwright.train.parallel.processes import Processes, same_spread
 
@@ -119,6 +120,17 @@ class Together(Processes):
             module.set_requires_gradient_sync(is_last)
             module.set_is_last_backward(is_last)
         yield
+
+    def agree(self, what: str, value: str) -> None:
+        """Make sure that every process has the same value."""
+        values: list[str] = [""] * dist.get_world_size()
+        dist.all_gather_object(values, value)
+        if len(set(values)) > 1:
+            other = next(rank for rank, found in enumerate(values) if found != values[0])
+            raise InvalidConfig(
+                f"{what}: process 0 has {values[0]!r} and process {other} has {values[other]!r}; "
+                "all must be started with the same recipe, data and folders"
+            )
 
     def wait(self) -> None:
         """Wait until every process has come this far."""
