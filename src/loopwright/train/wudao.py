@@ -1,7 +1,9 @@
 """Training the text-picture model: first how pictures become codes, then what follows what.
 
 Stage one trains the tokenizer of pictures. Stage two trains one decoder on sequences in both
-orders, painting from words and writing about pictures, half of each.
+orders, painting from words and writing about pictures, half of each. Codes of another kind, like
+those of the backbones of proteins, come from a tokenizer that needs no training; a student takes
+over the tokenizers of its teacher. For both there is stage two alone.
 
 Shapes: R pictures, H and W pixels, N codes of a picture.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,18 +23,26 @@ from loopwright.core.canvas import PaintRequest, canvas_interface, is_canvas, pi
 from loopwright.core.digest import Json, digest_json
 from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
+from loopwright.core.interface import NO_BODY, Interface
 from loopwright.core.learner import FitJob
 from loopwright.core.policy import Candidate
 from loopwright.core.seeds import derive_seed, generator
 from loopwright.core.stage import ProgressSink
 from loopwright.models.layers.mixture import MixtureConfig
 from loopwright.models.layers.transformer import TransformerConfig
-from loopwright.models.wudao.config import PictureConfig, WudaoConfig
-from loopwright.models.wudao.loss import SequenceWeights, picture_loss, sequence_loss
+from loopwright.models.wudao.config import (
+    CodesConfig,
+    PictureConfig,
+    StructureConfig,
+    WudaoConfig,
+    codes_from_json,
+)
+from loopwright.models.wudao.loss import Lesson, SequenceWeights, picture_loss, sequence_loss
 from loopwright.models.wudao.model import Wudao, parameter_count
-from loopwright.models.wudao.ports import PictureTokenizer
-from loopwright.models.wudao.sample import FAMILY, TextPictureModel
+from loopwright.models.wudao.ports import CodeTokenizer, PictureTokenizer
+from loopwright.models.wudao.sample import TextPictureModel, TokenModel
 from loopwright.models.wudao.sequences import Counts, Framed, Pair, Sequences, batch, paint, write
+from loopwright.models.wudao.structures import StructureModel
 from loopwright.models.wudao.words import Words
 from loopwright.store.corpus import Corpus, open_corpus
 from loopwright.train.device import Precision, chosen_precision, cpu_threads, probe_device
@@ -44,17 +55,20 @@ from loopwright.train.parallel import (
     trains_together,
 )
 from loopwright.train.progress import part_of
+from loopwright.train.teacher import TeacherConfig
 from loopwright.train.trainer import Portion, TrainerConfig, train
 
 _COUNTS: Final = ("picture_steps", "picture_batch", "steps", "batch", "threads", "words")
-_NOT_SHAPING: Final = ("accumulate", "checkpoint_every_steps", "parallel")
+_NOT_SHAPING: Final = ("accumulate", "checkpoint_every_steps", "parallel", "teacher")
+"""Of a teacher it is the digest that counts, not where it lies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WudaoFit:
     """How to train the text-picture model."""
 
-    pictures: PictureConfig = field(default_factory=PictureConfig)
+    pictures: CodesConfig = field(default_factory=PictureConfig)
+    """What codes stand for: pictures, or backbones of proteins."""
     width: int = 192
     layers: int = 5
     heads: int = 6
@@ -96,6 +110,9 @@ class WudaoFit:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     """How the decoder is spread over the processes that torchrun has started. The tokenizer of
     pictures is small: every process holds a copy."""
+    teacher: TeacherConfig | None = None
+    """Whom to learn from beside the data. Words and codes are the teacher's then; ``words`` and the
+    stage that trains the tokenizer of pictures do not count."""
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -108,7 +125,19 @@ class WudaoFit:
         if self.device not in ("cpu", "auto"):
             raise InvalidConfig(f"device is {self.device!r}; expected 'cpu' or 'auto'")
         # The candidate paints through it; better refused now than after an hour of training.
-        canvas_interface(self.pictures.px)
+        _ = self.interface
+
+    @property
+    def interface(self) -> Interface:
+        """What the candidate sees and does."""
+        if isinstance(self.pictures, PictureConfig):
+            return canvas_interface(self.pictures.px)
+        return NO_BODY
+
+    @property
+    def kind(self) -> type[TokenModel[Any]]:
+        """The kind of model that is trained."""
+        return StructureModel if isinstance(self.pictures, StructureConfig) else TextPictureModel
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
@@ -130,12 +159,13 @@ class WudaoFit:
             raise InvalidConfig(f"fit configuration has the unknown keys {unknown}; known: {known}")
         given = dict(data)
         if "pictures" in given:
-            levels = tuple(given["pictures"].get("levels", PictureConfig().levels))
-            given["pictures"] = PictureConfig(**{**given["pictures"], "levels": levels})
+            given["pictures"] = codes_from_json(given["pictures"])
         if given.get("mixture") is not None:
             given["mixture"] = MixtureConfig(**given["mixture"])
         if "parallel" in given:
             given["parallel"] = ParallelConfig.from_json(given["parallel"])
+        if given.get("teacher") is not None:
+            given["teacher"] = TeacherConfig(**given["teacher"])
         return cls(**given)
 
     def model(self, texts: int) -> WudaoConfig:
@@ -154,6 +184,19 @@ class WudaoFit:
             ),
             texts=texts,
             text_tokens=self.text_tokens,
+        )
+
+    def trainer(self, precision: Precision) -> TrainerConfig:
+        """Return how the decoder is trained."""
+        return TrainerConfig(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            muon_rate=self.muon_rate,
+            weight_decay=self.weight_decay,
+            warmup_steps=60,
+            precision=precision,
+            accumulate=self.accumulate,
+            checkpoint_every_steps=self.checkpoint_every_steps,
         )
 
 
@@ -193,13 +236,22 @@ class _Run:
         self.data = TextPictures.of(
             [open_corpus(path) for path in job.corpora], paintings(job.episodes)
         )
-        texts, tags = self.data.all_texts(), [*self.data.languages, *self.data.styles]
-        self.words = Words.learn(texts, tags=tags, size=fit.words)
+        tags = [*self.data.languages, *self.data.styles]
+        self.teacher = _Teacher.of(fit, tags)
+        self.words = (
+            self.teacher.model.words
+            if self.teacher
+            else Words.learn(self.data.all_texts(), tags=tags, size=fit.words)
+        )
         processes.agree("corpora and settings", self._identity(self.precision))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job.seed, "weights"))
-            self.pictures = PictureTokenizer(fit.pictures).to(self.device)
-            self.model = Wudao(fit.model(self.words.size)).to(self.device)
+            config = fit.model(self.words.size)
+            self.pictures: CodeTokenizer = fit.kind.tokenizer(config).to(self.device)
+            self.model = Wudao(config).to(self.device)
+        if self.teacher:
+            self.pictures = self.teacher.model.pictures.to(self.device)
+            self.teacher.model.model.to(self.device)
         self.curves: dict[str, list[list[float]]] = {}
 
     def _identity(self, stage: str) -> str:
@@ -210,11 +262,15 @@ class _Run:
                 "seed": self.job.seed,
                 "corpora": list(self.data.digests),
                 "words": self.words.digest,
+                **({"teacher": self.teacher.digest} if self.teacher else {}),
             }
         )
 
     def fit_pictures(self, progress: ProgressSink) -> None:
-        """Train the tokenizer of pictures on every picture alike."""
+        """Train the tokenizer of pictures on every picture alike, where there is one to train."""
+        learner = self.pictures
+        if self.teacher or not isinstance(learner, PictureTokenizer):
+            return
         fit, pixels = self.fit, torch.from_numpy(self.data.pixels)
         copies = fit.parallel.copies()
 
@@ -222,12 +278,12 @@ class _Run:
             random = generator(self.job.seed, "pictures", portion.step)
             rows = random.integers(len(pixels), size=fit.picture_batch)
             mine = torch.from_numpy(rows[portion.rows(len(rows))])
-            return picture_loss(self.pictures, pixels[mine].to(self.device))
+            return picture_loss(learner, pixels[mine].to(self.device))
 
         with start_processes(copies, device=self.device) as processes:
-            parallelise(self.pictures, copies, processes)
+            parallelise(learner, copies, processes)
             found = train(
-                self.pictures,
+                learner,
                 loss_at,
                 TrainerConfig(
                     steps=fit.picture_steps,
@@ -244,38 +300,35 @@ class _Run:
                 step_tokens=fit.picture_batch * fit.pictures.tokens,
             )
         if self.processes is not ALONE:
-            spread, self.pictures = self.pictures, PictureTokenizer(fit.pictures).to(self.device)
-            self.processes.gather(spread, self.pictures)
+            self.pictures = PictureTokenizer(learner.config).to(self.device)
+            self.processes.gather(learner, self.pictures)
         self.curves |= {f"pictures/{k}": v for k, v in found.items()}
 
     def fit_sequences(self, progress: ProgressSink) -> None:
         """Train the decoder on sequences in both orders."""
         fit = self.fit
-        joined = TextPictureModel(self.model, self.pictures, self.words)
+        joined = fit.kind(self.model, self.pictures, self.words)
         batches = SequenceBatches(self.data, joined, fit, self.job.seed)
         weights = SequenceWeights()
+        lesson = self.teacher.lesson if self.teacher else None
         parallelise(self.model, fit.parallel, self.processes)
 
         def loss_at(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
             sequences, random = batches.at(portion)
             noise = fit.noise * (1 - 2 / 3 * portion.step / fit.steps)
             return sequence_loss(
-                self.model, sequences.to(self.device), weights, noise=noise, generator=random
+                self.model,
+                sequences.to(self.device),
+                weights,
+                noise=noise,
+                generator=random,
+                lesson=lesson,
             )
 
         found = train(
             self.model,
             loss_at,
-            TrainerConfig(
-                steps=fit.steps,
-                learning_rate=fit.learning_rate,
-                muon_rate=fit.muon_rate,
-                weight_decay=fit.weight_decay,
-                warmup_steps=60,
-                precision=self.precision,
-                accumulate=fit.accumulate,
-                checkpoint_every_steps=fit.checkpoint_every_steps,
-            ),
+            fit.trainer(self.precision),
             name="sequences",
             identity=self._identity("sequences"),
             folder=self.job.scratch,
@@ -294,13 +347,17 @@ class _Run:
             return {}
         out = self.job.out
         out.mkdir(parents=True, exist_ok=True)
-        TextPictureModel(self.model, self.pictures, self.words).save(out)
+        self.fit.kind(self.model, self.pictures, self.words).save(out)
         candidate = Candidate.seal(
             out,
-            family=FAMILY,
-            interface=canvas_interface(self.fit.pictures.px),
+            family=self.fit.kind.family,
+            interface=self.fit.interface,
             config=self.model.config.to_json(),
-            lineage={**self.job.lineage, "corpora": list(self.data.digests)},
+            lineage={
+                **self.job.lineage,
+                "corpora": list(self.data.digests),
+                **({"teacher": self.teacher.digest} if self.teacher else {}),
+            },
         )
         return {
             "candidate": candidate.digest,
@@ -314,11 +371,48 @@ class _Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Teacher:
+    """Whom a student learns from, and whose tokenizers it takes over."""
+
+    model: TokenModel[Any]
+    lesson: Lesson
+    digest: str
+
+    @classmethod
+    def of(cls, fit: WudaoFit, tags: Sequence[str]) -> _Teacher | None:
+        """Return the teacher of a fit, if there is one.
+
+        Args:
+            fit: The student's.
+            tags: Languages and styles that the student is to learn.
+
+        Raises:
+            InvalidConfig: The teacher's codes are others, or it is another kind of model.
+            UnknownName: It was never shown a language or style.
+        """
+        said = fit.teacher
+        if said is None:
+            return None
+        candidate = Candidate.open(Path(said.path))
+        model = fit.kind.load(Path(said.path), candidate)
+        theirs = model.pictures.config
+        if theirs != fit.pictures:
+            raise InvalidConfig(
+                f"the teacher {said.path} has other codes than the student: {theirs}, expected "
+                f"{fit.pictures}; give the student the teacher's 'pictures'"
+            )
+        for tag in tags:
+            model.words.tag(tag)
+        lesson = Lesson(teacher=model.model, temperature=said.temperature, share=said.share)
+        return cls(model=model, lesson=lesson, digest=candidate.digest)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TextPictures:
-    """Pictures with their texts in some languages, as corpora hold them."""
+    """Pictures, or what else codes stand for, with their texts, as corpora hold them."""
 
     pixels: np.ndarray
-    """uint8 ``(R, H, W, 3)``."""
+    """uint8 ``(R, H, W, 3)``; of stretches of proteins the torsions, float32 ``(R, N, A)``."""
     weight: np.ndarray
     """float64 ``(R,)``: how often each is to be shown."""
     style: np.ndarray
@@ -329,7 +423,10 @@ class TextPictures:
 
     @classmethod
     def of(cls, corpora: Sequence[Corpus], painted: Sequence[Painted] = ()) -> TextPictures:
-        """Join corpora with the columns ``pixels``, ``weight``, ``style`` and ``text.<language>``.
+        """Join corpora of pictures or of stretches of proteins.
+
+        Their columns are ``pixels`` or ``torsions``, ``weight``, ``style`` and
+        ``text.<language>``.
 
         Args:
             corpora: What people drew.
@@ -361,7 +458,7 @@ class TextPictures:
     def _of_corpus(cls, corpus: Corpus) -> TextPictures:
         columns = [name for name in corpus.columns if name.startswith(_TEXT)]
         return cls(
-            pixels=corpus.column("pixels"),
+            pixels=corpus.column("torsions" if "torsions" in corpus.columns else "pixels"),
             weight=corpus.column("weight"),
             style=corpus.column("style"),
             texts={name.removeprefix(_TEXT): corpus.column(name) for name in columns},
@@ -435,7 +532,7 @@ class SequenceBatches:
     """Sequences in both orders; the batch of a step depends on seed and step alone."""
 
     def __init__(
-        self, data: TextPictures, model: TextPictureModel, fit: WudaoFit, seed: int
+        self, data: TextPictures, model: TokenModel[Any], fit: WudaoFit, seed: int
     ) -> None:
         """Turn every picture and text into tokens, once."""
         self.fit, self.seed, self.words = fit, seed, model.words
@@ -446,6 +543,11 @@ class SequenceBatches:
             mark = model.words.tag(language)
             for row in np.flatnonzero(data.texts[language] != ""):
                 text = model.words.encode(data.texts[language][row])[: fit.text_tokens]
+                if isinstance(fit.pictures, StructureConfig) and len(text) != fit.pictures.residues:
+                    raise InvalidConfig(
+                        f"a stretch of {fit.pictures.residues} residues has {len(text)} tokens; "
+                        "expected one each: give 'words' at least 64"
+                    )
                 style = model.words.tag(data.style[row])
                 self.pairs.append(Pair(text, codes_RN[row], mark, style))
                 chance.append(data.weight[row])

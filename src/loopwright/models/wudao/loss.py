@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from loopwright.models.layers.distil import distilled_nats
 from loopwright.models.layers.mixture import balance_loss
 from loopwright.models.wudao.model import Wudao
 from loopwright.models.wudao.ports import PictureTokenizer
-from loopwright.models.wudao.sequences import Sequences
+from loopwright.models.wudao.sequences import Counts, Sequences
 from loopwright.models.wudao.words import PAD
 
 
@@ -51,6 +52,16 @@ class SequenceWeights:
     """Words and codes that come first in their sequence."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lesson:
+    """What another model of the same words and codes has to say to each sequence."""
+
+    teacher: Wudao
+    temperature: float
+    share: float
+    """Part of the loss that is the teacher's."""
+
+
 def sequence_loss(
     model: Wudao,
     sequences: Sequences,
@@ -58,6 +69,7 @@ def sequence_loss(
     *,
     noise: float = 0.0,
     generator: torch.Generator | None = None,
+    lesson: Lesson | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the next-token loss of mixed sequences, and the nats a token of each kind.
 
@@ -68,6 +80,7 @@ def sequence_loss(
         noise: Share of the codes that are seen as another one, at random: a model that trusts
             every earlier code drifts away from the text after its first own mistake.
         generator: Draws the noise.
+        lesson: Learned beside the data. The teacher sees every code as it is.
     """
     token_BT, place_BT = sequences.token_BT, sequences.place_BT
     seen_BT = _noisy(model, token_BT[:, :-1], place_BT[:, :-1], noise, generator)
@@ -75,22 +88,41 @@ def sequence_loss(
     is_code_BT = place_BT[:, 1:] > 0
     is_word_BT = (next_BT != PAD) & ~is_code_BT
     paints_BT = sequences.paints_B[:, None].expand_as(next_BT)
-    words = model.config.texts
-    score_codes, score_words = model(seen_BT, place_BT[:, :-1], is_code_BT, is_word_BT)
-    code_M = F.cross_entropy(score_codes, next_BT[is_code_BT] - words, reduction="none")
+    asked = place_BT[:, :-1], is_code_BT, is_word_BT
+    score_codes, score_words = model(seen_BT, *asked)
+    code_M = F.cross_entropy(
+        score_codes, next_BT[is_code_BT] - model.config.texts, reduction="none"
+    )
     word_M = F.cross_entropy(score_words, next_BT[is_word_BT], reduction="none")
-    code_paints, word_paints = paints_BT[is_code_BT], paints_BT[is_word_BT]
-    counts = sequences.counts
+    kinds = paints_BT[is_code_BT], paints_BT[is_word_BT]
+    parts = _by_kind(code_M, word_M, *kinds, sequences.counts)
+    loss = _weighed(parts, weights)
+    if lesson is not None:
+        with torch.no_grad():
+            believed_codes, believed_words = lesson.teacher(token_BT[:, :-1], *asked)
+        heat = lesson.temperature
+        code_M = distilled_nats(score_codes, believed_codes, temperature=heat)
+        word_M = distilled_nats(score_words, believed_words, temperature=heat)
+        taught = _weighed(_by_kind(code_M, word_M, *kinds, sequences.counts), weights)
+        loss = (1 - lesson.share) * loss + lesson.share * taught
+        parts["taught"] = taught
+    return loss + balance_loss(model), {k: v.detach() for k, v in parts.items()}
+
+
+def _by_kind(
+    code_M: Tensor, word_M: Tensor, code_paints: Tensor, word_paints: Tensor, counts: Counts
+) -> dict[str, Tensor]:
+    """Return the mean of what the tokens of each kind cost."""
     shown, told = _sum(code_M, ~code_paints), _sum(word_M, word_paints)
-    parts = {
+    return {
         "painted": _sum(code_M, code_paints) / max(1.0, counts.painted),
         "written": _sum(word_M, ~word_paints) / max(1.0, counts.written),
         "given": shown / max(1.0, counts.shown) + told / max(1.0, counts.told),
     }
-    weighed = [getattr(weights, name) * value for name, value in parts.items()]
-    return torch.stack(weighed).sum() + balance_loss(model), {
-        k: v.detach() for k, v in parts.items()
-    }
+
+
+def _weighed(parts: dict[str, Tensor], weights: SequenceWeights) -> Tensor:
+    return torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
 
 
 def _noisy(
