@@ -1,0 +1,1 @@
+"""An operating system for robots: tasks, skills, memory, journal, scheduler and their wires."""

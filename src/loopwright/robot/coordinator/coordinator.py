@@ -1,0 +1,586 @@
+"""The coordinator at work: one thread that hears, writes down, decides and tells, in this order.
+
+Nothing is told to a robot before it is in the journal. Everything the coordinator knows beyond the
+journal (who pulsed when, which questions are open) may be lost at any moment: a new coordinator
+folds the journal, asks the robots how open attempts stand, and goes on.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from loopwright.core.errors import LoopwrightError, StorageError, UnknownName
+from loopwright.robot import messages as say
+from loopwright.robot.bus import Bus
+from loopwright.robot.coordinator import moves
+from loopwright.robot.journal import events as happened
+from loopwright.robot.journal.fold import FleetState, IntentState, TaskState, fold
+from loopwright.robot.journal.journal import Entry, Journal
+from loopwright.robot.knowledge import Brain, NoPlan, Problem, WorldMemory
+from loopwright.robot.logic import all_met, unmet
+from loopwright.robot.sighting import Sighting
+from loopwright.robot.task import Outcome, TaskGraph
+
+PULSE_S = 0.3
+"""How often everybody says that they live."""
+SILENCE_S = 1.5
+"""A robot that was silent for so long is lost."""
+REPEAT_S = 0.5
+"""How often an order is repeated that was not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """An attempt that is over, and waits for the world to be seen."""
+
+    claim: say.Claim | None
+    """None: nobody can say, for the robot or its agent died."""
+    reason: str
+    lasted_s: float
+    since_s: float
+    """Wall clock; only what was seen after it counts."""
+
+
+class Coordinator:
+    """Carries tasks through their graphs."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        memory: WorldMemory,
+        brain: Brain,
+        bus: Bus,
+        rules: moves.Rules | None = None,
+        on_entry: Callable[[Entry], None] | None = None,
+    ) -> None:
+        """Take over a journal.
+
+        Args:
+            journal: Where everything is written; its open tasks are gone on with.
+            memory: What is believed of the world.
+            brain: Makes graphs.
+            bus: Where the robots are.
+            rules: How patient to be.
+            on_entry: Told of everything that is written, after it is durable.
+        """
+        self._journal, self._memory, self._brain, self._bus = journal, memory, brain, bus
+        self._rules = rules or moves.Rules()
+        self._on_entry = on_entry
+        self._state = fold(journal.entries())
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._heard_s: dict[str, float] = {}
+        self._incarnations: dict[str, str] = {}
+        self._endings: dict[str, _Ending] = {}
+        self._questions: dict[str, float] = {}
+        self._planning: set[str] = set()
+        self._asked_s: dict[str, float] = {}
+        self._looked_s = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
+        self._ends: list[Callable[[], None]] = []
+        self.failure: BaseException | None = None
+        """What ended the coordinator, if it did not end orderly."""
+
+    # What others call, from any thread -----------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; open tasks of the journal are gone on with."""
+        epoch = self._state.epoch + 1
+        self._write(happened.CoordinatorStarted(epoch=epoch))
+        now_s = time.monotonic()
+        # Robots of an earlier coordinator get the time to notice the new one.
+        self._heard_s = {r.name: now_s for r in self._state.robots.values() if r.alive}
+        self._ends.append(self._bus.subscribe(say.REPORTS, self._hear))
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; nothing is lost, a later coordinator goes on. Idempotent."""
+        self._stopping.set()
+        self._inbox.put(lambda: None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10.0)
+        for end in self._ends:
+            end()
+        self._ends.clear()
+
+    def ask(self, instruction: str, *, by: str, graph: TaskGraph | None = None) -> str:
+        """Take on a task; durable when this returns.
+
+        Args:
+            instruction: What is wanted, in words.
+            by: Who asks.
+            graph: A graph that somebody else made; None leaves it to the brain.
+
+        Returns:
+            The id of the task.
+
+        Raises:
+            StorageError: It could not be written down, so it was not taken on.
+        """
+        task = f"t-{uuid.uuid4().hex[:12]}"
+        asked = happened.TaskAsked(
+            task=task, trace=uuid.uuid4().hex, instruction=instruction, by=by
+        )
+        planned = (
+            []
+            if graph is None
+            else [happened.TaskPlanned(task=task, graph=graph.to_json(), planner=by)]
+        )
+        self._call(lambda: self._write(asked, *planned))
+        return task
+
+    def cancel(self, task: str, *, by: str) -> None:
+        """Stop a task: running skills are told at once.
+
+        Raises:
+            UnknownName: There is no such task.
+        """
+        self._call(lambda: self._about(task, happened.CancelAsked(task=task, by=by)))
+
+    def pause(self, task: str, *, by: str) -> None:
+        """Begin no further step of a task until it is resumed."""
+        self._call(lambda: self._about(task, happened.TaskPaused(task=task, by=by)))
+
+    def resume(self, task: str, *, by: str) -> None:
+        """Let a paused task go on."""
+        self._call(lambda: self._about(task, happened.TaskResumed(task=task, by=by)))
+
+    def stop(self, robot: str | None, *, by: str) -> None:
+        """Emergency stop of one robot or of all; told first, written down afterwards."""
+        topic = say.ALL_ROBOTS if robot is None else say.orders_to(robot)
+        self._bus.publish(topic, say.Stop(by=by))
+        self._call(lambda: self._write(happened.StopPressed(robot=robot, by=by)))
+
+    def release(self, robot: str | None, *, by: str, signature: str) -> None:
+        """Release a stop; the robots check the signature themselves."""
+        released = happened.StopReleased(robot=robot, by=by, signature=signature)
+        self._call(lambda: self._write(released))
+        topic = say.ALL_ROBOTS if robot is None else say.orders_to(robot)
+        self._bus.publish(topic, say.Release(by=by, signature=signature))
+
+    def task(self, identity: str) -> TaskState:
+        """Return a task as it stands.
+
+        Raises:
+            UnknownName: There is no such task.
+        """
+        with self._changed:
+            if identity not in self._state.tasks:
+                raise UnknownName("task", identity, self._state.tasks)
+            found = self._state.tasks[identity]
+            return replace(found, intents=[replace(i) for i in found.intents])
+
+    def wait(self, identity: str, *, timeout_s: float) -> TaskState:
+        """Return a task once it is over, or as it stands when time is up."""
+        until_s = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                task = self._state.tasks.get(identity)
+                left_s = until_s - time.monotonic()
+                if (task and task.status == "ended") or left_s <= 0 or self.failure:
+                    break
+                self._changed.wait(left_s)
+        return self.task(identity)
+
+    def look_at(self, reader: Callable[[FleetState], object]) -> object:
+        """Return what ``reader`` makes of the state, while nothing changes."""
+        with self._changed:
+            return reader(self._state)
+
+    # The loop ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        pulse_s = 0.0
+        try:
+            while not self._stopping.is_set():
+                if time.monotonic() - pulse_s >= PULSE_S:
+                    pulse_s = time.monotonic()
+                    self._bus.publish(
+                        say.COORDINATOR, say.CoordinatorPulse(epoch=self._state.epoch)
+                    )
+                try:
+                    self._inbox.get(timeout=0.05)()
+                    while not self._inbox.empty():
+                        self._inbox.get()()
+                except queue.Empty:
+                    pass
+                self._miss_the_silent()
+                self._settle()
+                self._advance()
+        except StorageError as error:
+            # Without a journal nothing may be decided; robots stop when the pulse is gone.
+            self.failure = error
+            with self._changed:
+                self._changed.notify_all()
+
+    def _call(self, act: Callable[[], None]) -> None:
+        """Run something in the loop's thread, and hand its error to the caller."""
+        done = threading.Event()
+        raised: list[LoopwrightError] = []
+
+        def within() -> None:
+            try:
+                act()
+            except LoopwrightError as error:
+                raised.append(error)
+            finally:
+                done.set()
+
+        if self.failure is not None:
+            raise StorageError(f"the coordinator has stopped: {self.failure}")
+        self._inbox.put(within)
+        while not done.wait(0.2):
+            if self.failure is not None or not self._thread.is_alive():
+                raise StorageError(f"the coordinator has stopped: {self.failure}")
+        if raised:
+            raise raised[0]
+
+    def _write(self, *events: happened.Event, cause: int | None = None) -> None:
+        entries = self._journal.append(events, cause=cause)
+        with self._changed:
+            for entry in entries:
+                self._state.apply(entry)
+            self._changed.notify_all()
+        if self._on_entry:
+            for entry in entries:
+                self._on_entry(entry)
+
+    def _about(self, task: str, event: happened.Event) -> None:
+        if task not in self._state.tasks:
+            raise UnknownName("task", task, self._state.tasks)
+        if self._state.tasks[task].status != "ended":
+            self._write(event)
+
+    # Hearing -------------------------------------------------------------------------------------
+
+    def _hear(self, message: say.Message) -> None:
+        self._inbox.put(lambda: self._take(message))
+
+    def _take(self, message: say.Message) -> None:
+        if isinstance(message, say.Seen):
+            self._see(message.sightings)
+        elif isinstance(message, say.Joined):
+            self._joined(message)
+        elif isinstance(message, say.RobotPulse):
+            if self._incarnations.get(message.robot) == message.incarnation:
+                self._heard_s[message.robot] = time.monotonic()
+        elif isinstance(message, say.Started):
+            intent = self._state.intents.get(message.intent)
+            if intent and intent.is_open and not intent.started:
+                self._write(happened.IntentStarted(intent=intent.id), cause=intent.number)
+        elif isinstance(message, say.Ended):
+            self._ended(message)
+        elif isinstance(message, say.Standing):
+            self._stands(message)
+
+    def _see(self, sightings: tuple) -> None:
+        self._memory.take(Sighting.from_json(s) for s in sightings)
+
+    def _joined(self, message: say.Joined) -> None:
+        known = self._state.robots.get(message.robot)
+        same = self._incarnations.get(message.robot) == message.incarnation
+        self._heard_s[message.robot] = time.monotonic()
+        if not (known and known.alive and same):
+            self._incarnations[message.robot] = message.incarnation
+            self._write(
+                happened.RobotJoined(
+                    robot=message.robot,
+                    epoch=known.epoch + 1 if known else 1,
+                    parts=message.parts,
+                    skills=message.skills,
+                )
+            )
+            for intent in moves.open_intents(self._state):
+                if intent.robot == message.robot and intent.id not in self._endings:
+                    self._inquire(intent)
+        self._bus.publish(
+            say.orders_to(message.robot),
+            say.Welcome(
+                coordinator_epoch=self._state.epoch,
+                robot_epoch=self._state.robots[message.robot].epoch,
+                incarnation=message.incarnation,
+            ),
+        )
+
+    def _inquire(self, intent: IntentState) -> None:
+        self._bus.publish(
+            say.orders_to(intent.robot),
+            say.Inquire(coordinator_epoch=self._state.epoch, intent=intent.id),
+        )
+
+    def _ended(self, message: say.Ended) -> None:
+        intent = self._state.intents.get(message.intent)
+        self._see(message.sightings)
+        if intent is None or not intent.is_open or message.intent in self._endings:
+            return
+        self._endings[intent.id] = _Ending(
+            claim=message.claim,
+            reason=message.reason,
+            lasted_s=message.lasted_s,
+            since_s=intent.issued_s,
+        )
+
+    def _stands(self, message: say.Standing) -> None:
+        intent = self._state.intents.get(message.intent)
+        if intent is None or not intent.is_open or message.standing == "running":
+            return
+        if message.standing == "never-heard":
+            self._close(intent, "failed", "the order never reached the robot")
+        elif message.standing == "interrupted":
+            self._interrupted(intent, "the robot's agent died while it ran")
+
+    def _interrupted(self, intent: IntentState, reason: str) -> None:
+        self._endings.setdefault(
+            intent.id, _Ending(claim=None, reason=reason, lasted_s=0.0, since_s=time.time())
+        )
+
+    def _miss_the_silent(self) -> None:
+        now_s = time.monotonic()
+        for robot in list(self._state.robots.values()):
+            if robot.alive and now_s - self._heard_s.get(robot.name, 0.0) > SILENCE_S:
+                reason = f"silent for {SILENCE_S:g} s"
+                self._incarnations.pop(robot.name, None)
+                self._write(happened.RobotLost(robot=robot.name, reason=reason))
+                for intent in moves.open_intents(self._state):
+                    if intent.robot == robot.name:
+                        self._interrupted(intent, f"{robot.name} was lost: {reason}")
+
+    # Judging -------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Decide how attempts ended that are over, by what has been seen since."""
+        for identity, ending in list(self._endings.items()):
+            intent = self._state.intents[identity]
+            if not intent.is_open:
+                del self._endings[identity]
+                continue
+            contract = self._state.robots[intent.robot].skills[intent.skill]
+            ensures = contract.bound(intent.robot, intent.values).ensures
+            facts = self._memory.facts(since_s=ending.since_s)
+            truth = all_met(ensures, facts) if ensures else None
+            if ending.claim == "refused":
+                self._close(intent, "failed", ending.reason, lasted_s=ending.lasted_s)
+            elif truth is None and ensures and self._waited_s(identity) < self._rules.patience_s:
+                self._look()
+            else:
+                outcome, reason = _judge(ending, truth, has_ensures=bool(ensures))
+                missing = tuple(str(c) for c in unmet(ensures, facts))
+                self._close(intent, outcome, reason, unmet=missing, lasted_s=ending.lasted_s)
+
+    def _close(
+        self,
+        intent: IntentState,
+        outcome: Outcome,
+        reason: str,
+        *,
+        unmet: tuple[str, ...] = (),
+        lasted_s: float = 0.0,
+    ) -> None:
+        self._endings.pop(intent.id, None)
+        self._questions.pop(intent.id, None)
+        self._write(
+            happened.IntentEnded(
+                intent=intent.id, outcome=outcome, reason=reason, unmet=unmet, lasted_s=lasted_s
+            ),
+            cause=intent.number,
+        )
+
+    def _waited_s(self, question: str) -> float:
+        now_s = time.monotonic()
+        return now_s - self._questions.setdefault(question, now_s)
+
+    def _look(self) -> None:
+        """Ask everybody to look around, not more often than is of use."""
+        if time.monotonic() - self._looked_s > REPEAT_S / 2:
+            self._looked_s = time.monotonic()
+            self._bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=self._state.epoch))
+
+    # Deciding ------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Make moves until none changes the journal any more."""
+        while True:
+            before = self._state.number
+            asked: set[str] = set()
+            found = list(
+                moves.next_moves(
+                    self._state,
+                    self._memory.facts(),
+                    self._wonders_s(asked),
+                    time.time(),
+                    self._rules,
+                )
+            )
+            for move in found:
+                self._make(move)
+            self._questions = {
+                k: v for k, v in self._questions.items() if k in asked or k in self._endings
+            }
+            if self._state.number == before:
+                return
+
+    def _wonders_s(self, asked: set[str]) -> Callable[[str], float]:
+        def waited_s(question: str) -> float:
+            asked.add(question)
+            return self._waited_s(question)
+
+        return waited_s
+
+    def _make(self, move: moves.Move) -> None:
+        if isinstance(move, moves.IssueIntent):
+            self._issue(move)
+        elif isinstance(move, moves.AskPlan):
+            self._plan(move)
+        elif isinstance(move, moves.AskCancel):
+            self._cancel_intent(move)
+        elif isinstance(move, moves.AskLook):
+            self._look()
+        else:
+            task = self._state.tasks[move.task]
+            self._write(
+                happened.TaskEnded(
+                    task=move.task,
+                    outcome=move.outcome,
+                    reason=move.reason,
+                    cancelled=move.cancelled,
+                ),
+                cause=task.number,
+            )
+
+    def _issue(self, move: moves.IssueIntent) -> None:
+        task, robot = self._state.tasks[move.task], self._state.robots[move.robot]
+        issued = happened.IntentIssued(
+            task=task.id,
+            step=move.step.id,
+            intent=f"i-{uuid.uuid4().hex[:12]}",
+            robot=robot.name,
+            epoch=robot.epoch,
+            skill=move.step.skill,
+            values=dict(move.step.values),
+        )
+        self._write(issued, cause=task.number)
+        self._bus.publish(
+            say.orders_to(robot.name),
+            say.RunSkill(
+                coordinator_epoch=self._state.epoch,
+                robot_epoch=robot.epoch,
+                intent=issued.intent,
+                trace=task.trace,
+                skill=issued.skill,
+                values=issued.values,
+                longest_s=robot.skills[issued.skill].longest_s,
+            ),
+        )
+
+    def _cancel_intent(self, move: moves.AskCancel) -> None:
+        intent = self._state.intents[move.intent]
+        now_s = time.monotonic()
+        if intent.id in self._endings or now_s - self._asked_s.get(intent.id, 0.0) < REPEAT_S:
+            return
+        self._asked_s[intent.id] = now_s
+        self._bus.publish(
+            say.orders_to(intent.robot),
+            say.CancelSkill(
+                coordinator_epoch=self._state.epoch, intent=intent.id, reason=move.reason
+            ),
+        )
+
+    # Planning, in a thread of its own ------------------------------------------------------------
+
+    def _plan(self, move: moves.AskPlan) -> None:
+        if move.task in self._planning:
+            return
+        self._planning.add(move.task)
+        task = self._state.tasks[move.task]
+        problem = Problem(
+            instruction=task.instruction,
+            goal=task.graph.goal if task.graph else (),
+            robots={
+                name: replace(robot)
+                for name, robot in self._state.robots.items()
+                if robot.alive and not self._state.is_stopped(name)
+            },
+            memory=self._memory,
+            reason=move.reason,
+        )
+
+        def think() -> None:
+            try:
+                graph = self._brain.plan(problem)
+            except NoPlan as error:
+                text = str(error)
+                self._inbox.put(lambda: self._refused(move, text))
+            except Exception as error:  # noqa: BLE001 - a plug-in; the task must not hang on it
+                text = f"the planner {self._brain.name} failed: {type(error).__name__}: {error}"
+                self._inbox.put(lambda: self._refused(move, text))
+            else:
+                self._inbox.put(lambda: self._planned(move, graph))
+
+        threading.Thread(target=think, name=f"plan {move.task}", daemon=True).start()
+
+    def _planned(self, move: moves.AskPlan, graph: TaskGraph) -> None:
+        self._planning.discard(move.task)
+        task = self._state.tasks[move.task]
+        if task.status in ("ended", "cancelling"):
+            return
+        self._write(
+            happened.TaskPlanned(
+                task=task.id,
+                graph=_numbered(graph, task.plans + 1).to_json(),
+                planner=self._brain.name,
+                reason=move.reason,
+            ),
+            cause=task.number,
+        )
+
+    def _refused(self, move: moves.AskPlan, reason: str) -> None:
+        self._planning.discard(move.task)
+        task = self._state.tasks[move.task]
+        if task.status in ("ended", "cancelling"):
+            return
+        began = bool(task.intents)
+        self._write(
+            happened.TaskEnded(
+                task=task.id,
+                outcome="failed",
+                reason=f"{move.reason}; no other plan: {reason}" if began else reason,
+                refused=not began,
+            ),
+            cause=task.number,
+        )
+
+
+def _judge(ending: _Ending, truth: bool | None, *, has_ensures: bool) -> tuple[Outcome, str]:
+    """Return how an attempt ended: by the world, and never better than the robot itself says."""
+    reason = ending.reason
+    if ending.claim not in (None, "finished"):
+        held = "; its effects hold nevertheless" if truth else ""
+        return "failed", f"{ending.claim}: {reason}{held}"
+    if truth is True:
+        return "succeeded", "" if ending.claim else f"{reason}; its effects were seen afterwards"
+    said = "the robot says it is done" if ending.claim else reason
+    if truth is False:
+        return "failed", f"{said}, but the world is not as it should be"
+    if not has_ensures:
+        return "unknown", f"{said}; the skill ensures nothing that could be observed"
+    return "unknown", f"{said}; what it ensures could not be seen"
+
+
+def _numbered(graph: TaskGraph, plan: int) -> TaskGraph:
+    """Return a graph whose steps are told apart from those of earlier graphs of the task."""
+    if plan == 1:
+        return graph
+    names = {s.id: f"{s.id}~{plan}" for s in graph.steps}
+    return replace(
+        graph,
+        steps=tuple(
+            replace(s, id=names[s.id], after=tuple(names[a] for a in s.after)) for s in graph.steps
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The journal of a fleet: what happened, in order; everything else is folded from it."""

@@ -1,0 +1,248 @@
+"""The state of a fleet: a fold over its journal, and nothing that is not in it.
+
+The same events in the same order give the same state, on any machine, after any crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import singledispatchmethod
+from typing import Literal
+
+from loopwright.robot.journal import events as happened
+from loopwright.robot.journal.journal import Entry
+from loopwright.robot.skill import SkillContract
+from loopwright.robot.task import Outcome, Step, TaskGraph, Value
+
+TaskStatus = Literal["planning", "running", "paused", "cancelling", "ended"]
+
+
+@dataclass(slots=True)
+class IntentState:
+    """One attempt."""
+
+    id: str
+    task: str
+    step: str
+    robot: str
+    epoch: int
+    skill: str
+    values: Mapping[str, Value]
+    issued_s: float
+    number: int
+    """Of the event that issued it: the cause of what follows."""
+    started: bool = False
+    outcome: Outcome | None = None
+    """None while it is open."""
+    reason: str = ""
+    unmet: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody knows yet how it ended."""
+        return self.outcome is None
+
+
+@dataclass(slots=True)
+class TaskState:
+    """One task."""
+
+    id: str
+    trace: str
+    instruction: str
+    by: str
+    asked_s: float
+    number: int
+    status: TaskStatus = "planning"
+    graph: TaskGraph | None = None
+    planner: str = ""
+    plans: int = 0
+    """How many graphs it has had."""
+    intents: list[IntentState] = field(default_factory=list)
+    outcome: Outcome | None = None
+    reason: str = ""
+    refused: bool = False
+    cancelled: bool = False
+
+    @property
+    def open_intents(self) -> tuple[IntentState, ...]:
+        """Attempts that are not over."""
+        return tuple(i for i in self.intents if i.is_open)
+
+    def attempts(self, step: str) -> tuple[IntentState, ...]:
+        """Return the attempts at a step of the present graph, the oldest first."""
+        return tuple(i for i in self.intents if i.step == step)
+
+    def is_done(self, step: str) -> bool:
+        """Tell whether a step has succeeded."""
+        return any(i.outcome == "succeeded" for i in self.attempts(step))
+
+    def ready(self) -> tuple[Step, ...]:
+        """Return the steps whose predecessors are done and that are neither done nor running."""
+        if self.graph is None:
+            return ()
+        return tuple(
+            s
+            for s in self.graph.steps
+            if not self.is_done(s.id)
+            and all(self.is_done(a) for a in s.after)
+            and not any(i.is_open for i in self.attempts(s.id))
+        )
+
+    @property
+    def all_done(self) -> bool:
+        """Whether every step has succeeded."""
+        return self.graph is not None and all(self.is_done(s.id) for s in self.graph.steps)
+
+
+@dataclass(slots=True)
+class RobotState:
+    """One robot."""
+
+    name: str
+    epoch: int
+    parts: frozenset[str]
+    skills: Mapping[str, SkillContract]
+    alive: bool = True
+    lost_because: str = ""
+
+
+@dataclass(slots=True)
+class FleetState:
+    """Everything that the coordinator knows; rebuilt by :func:`fold`."""
+
+    epoch: int = 0
+    number: int = 0
+    """Of the last event."""
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    robots: dict[str, RobotState] = field(default_factory=dict)
+    intents: dict[str, IntentState] = field(default_factory=dict)
+    stops: set[str | None] = field(default_factory=set)
+    """Robots whose stop is latched; None stands for the whole fleet."""
+
+    def apply(self, entry: Entry) -> None:
+        """Take one event into account."""
+        self.number = entry.number
+        self._apply(entry.event, entry)
+
+    def is_stopped(self, robot: str) -> bool:
+        """Tell whether an emergency stop holds a robot."""
+        return None in self.stops or robot in self.stops
+
+    @property
+    def open_tasks(self) -> tuple[TaskState, ...]:
+        """Tasks that are not over, the oldest first."""
+        return tuple(t for t in self.tasks.values() if t.status != "ended")
+
+    @singledispatchmethod
+    def _apply(self, event: happened.Event, entry: Entry) -> None:
+        raise NotImplementedError(event.KIND)
+
+    @_apply.register
+    def _(self, event: happened.CoordinatorStarted, entry: Entry) -> None:
+        self.epoch = event.epoch
+
+    @_apply.register
+    def _(self, event: happened.RobotJoined, entry: Entry) -> None:
+        contracts = [SkillContract.from_json(s) for s in event.skills]
+        self.robots[event.robot] = RobotState(
+            name=event.robot,
+            epoch=event.epoch,
+            parts=frozenset(event.parts),
+            skills={c.name: c for c in contracts},
+        )
+
+    @_apply.register
+    def _(self, event: happened.RobotLost, entry: Entry) -> None:
+        robot = self.robots[event.robot]
+        robot.alive, robot.lost_because = False, event.reason
+
+    @_apply.register
+    def _(self, event: happened.TaskAsked, entry: Entry) -> None:
+        self.tasks[event.task] = TaskState(
+            id=event.task,
+            trace=event.trace,
+            instruction=event.instruction,
+            by=event.by,
+            asked_s=entry.time_s,
+            number=entry.number,
+        )
+
+    @_apply.register
+    def _(self, event: happened.TaskPlanned, entry: Entry) -> None:
+        task = self.tasks[event.task]
+        task.graph = TaskGraph.from_json(event.graph)
+        task.planner = event.planner
+        task.plans += 1
+        if task.status == "planning":
+            task.status = "running"
+
+    @_apply.register
+    def _(self, event: happened.IntentIssued, entry: Entry) -> None:
+        intent = IntentState(
+            id=event.intent,
+            task=event.task,
+            step=event.step,
+            robot=event.robot,
+            epoch=event.epoch,
+            skill=event.skill,
+            values=dict(event.values),  # pyright: ignore[reportArgumentType]
+            issued_s=entry.time_s,
+            number=entry.number,
+        )
+        self.intents[intent.id] = intent
+        self.tasks[event.task].intents.append(intent)
+
+    @_apply.register
+    def _(self, event: happened.IntentStarted, entry: Entry) -> None:
+        self.intents[event.intent].started = True
+
+    @_apply.register
+    def _(self, event: happened.IntentEnded, entry: Entry) -> None:
+        intent = self.intents[event.intent]
+        if intent.is_open:  # the first word stands
+            intent.outcome, intent.reason = event.outcome, event.reason
+            intent.unmet = event.unmet
+
+    @_apply.register
+    def _(self, event: happened.CancelAsked, entry: Entry) -> None:
+        task = self.tasks[event.task]
+        if task.status != "ended":
+            task.status = "cancelling"
+
+    @_apply.register
+    def _(self, event: happened.TaskPaused, entry: Entry) -> None:
+        task = self.tasks[event.task]
+        if task.status == "running":
+            task.status = "paused"
+
+    @_apply.register
+    def _(self, event: happened.TaskResumed, entry: Entry) -> None:
+        task = self.tasks[event.task]
+        if task.status == "paused":
+            task.status = "running"
+
+    @_apply.register
+    def _(self, event: happened.TaskEnded, entry: Entry) -> None:
+        task = self.tasks[event.task]
+        task.status, task.outcome, task.reason = "ended", event.outcome, event.reason
+        task.refused, task.cancelled = event.refused, event.cancelled
+
+    @_apply.register
+    def _(self, event: happened.StopPressed, entry: Entry) -> None:
+        self.stops.add(event.robot)
+
+    @_apply.register
+    def _(self, event: happened.StopReleased, entry: Entry) -> None:
+        self.stops.discard(event.robot)
+        if event.robot is None:
+            self.stops.clear()
+
+
+def fold(entries: Iterable[Entry]) -> FleetState:
+    """Return the state that a journal leads to."""
+    state = FleetState()
+    for entry in entries:
+        state.apply(entry)
+    return state

@@ -1,0 +1,159 @@
+"""The journal on disk: append-only events in SQLite, durable before anybody acts on them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopwright.core.digest import canonical_json
+from loopwright.core.errors import DamagedData, StorageError, WorkspaceBusy
+from loopwright.robot.journal.events import Event, event_from_json
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS events (
+        number INTEGER PRIMARY KEY, time_s REAL NOT NULL, monotonic_s REAL NOT NULL,
+        kind TEXT NOT NULL, task TEXT, cause INTEGER, data TEXT NOT NULL) STRICT""",
+    "CREATE INDEX IF NOT EXISTS events_of_task ON events (task, number)",
+    """CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
+        BEGIN SELECT raise(ABORT, 'the journal is append-only'); END""",
+    """CREATE TRIGGER IF NOT EXISTS events_remain BEFORE DELETE ON events
+        BEGIN SELECT raise(ABORT, 'the journal is append-only'); END""",
+)
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """An event in the journal."""
+
+    number: int
+    time_s: float
+    """Wall clock, seconds since 1970."""
+    task: str | None
+    cause: int | None
+    """Number of the event that led to it."""
+    event: Event
+
+
+class Journal:
+    """Append-only; one coordinator writes, anybody reads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make a journal.
+
+        Raises:
+            StorageError: It cannot be opened or made.
+            DamagedData: The file is no journal, or one of a newer version.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        with self._own_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=10.0
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # What a robot is told to do is on the disk before it is told.
+            self._connection.execute("PRAGMA synchronous = FULL")
+            for statement in _SCHEMA:
+                self._connection.execute(statement)
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version not in (0, VERSION):
+                raise DamagedData(f"{path} is a journal of version {version}, this reads {VERSION}")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def append(
+        self, events: Sequence[Event], *, task: str | None = None, cause: int | None = None
+    ) -> tuple[Entry, ...]:
+        """Write events as one durable transaction; returns once they are on the disk.
+
+        Args:
+            events: What happened, in order.
+            task: The task they belong to; an event that names its own task keeps that.
+            cause: Number of the event that led to them.
+
+        Raises:
+            StorageError: Nothing was written (disk full, read-only); nobody may act on them.
+        """
+        if not events:
+            return ()
+        now_s, monotonic_s = time.time(), time.monotonic()
+        entries = []
+        with self._lock, self._own_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for event in events:
+                    own = getattr(event, "task", None) or task
+                    cursor = self._connection.execute(
+                        "INSERT INTO events (time_s, monotonic_s, kind, task, cause, data)"
+                        " VALUES (?, ?, ?, ?, ?, ?)",
+                        (
+                            now_s,
+                            monotonic_s,
+                            event.KIND,
+                            own,
+                            cause,
+                            canonical_json(event.to_json()).decode(),
+                        ),
+                    )
+                    assert cursor.lastrowid is not None
+                    entries.append(
+                        Entry(
+                            number=cursor.lastrowid,
+                            time_s=now_s,
+                            task=own,
+                            cause=cause,
+                            event=event,
+                        )
+                    )
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.rollback()
+                raise
+        return tuple(entries)
+
+    def entries(self, *, task: str | None = None, since: int = 0) -> Iterator[Entry]:
+        """Yield events in order, of all tasks or of one, whose number is above ``since``."""
+        query = "SELECT number, time_s, task, cause, kind, data FROM events WHERE number > ?"
+        values: list[object] = [since]
+        if task is not None:
+            query, values = query + " AND task = ?", [since, task]
+        with self._lock, self._own_errors():
+            rows = self._connection.execute(query + " ORDER BY number", values).fetchall()
+        for number, time_s, of_task, cause, kind, data in rows:
+            try:
+                plain = json.loads(data)
+            except ValueError as error:
+                raise DamagedData(f"event {number} of {self.path} is damaged: {error}") from error
+            yield Entry(
+                number=number,
+                time_s=time_s,
+                task=of_task,
+                cause=cause,
+                event=event_from_json(kind, plain),
+            )
+
+    def close(self) -> None:
+        """Close it; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise WorkspaceBusy(f"{self.path} is in use by another process") from error
+            raise StorageError(f"{self.path}: {error}; nothing of it was written") from error
+        except sqlite3.DatabaseError as error:
+            raise DamagedData(f"{self.path} is damaged: {error}") from error
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be opened: {error}") from error

@@ -1,0 +1,196 @@
+"""Tasks through graphs with real journals, agents and threads on a bus, in a toy world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from toy_robots import SKILLS, ToyBrain, ToyMemory, ToyRunner, ToyWorld
+
+from loopwright.robot.agent.agent import Agent
+from loopwright.robot.agent.intents import IntentLog
+from loopwright.robot.bus import LocalBus
+from loopwright.robot.coordinator.coordinator import Coordinator
+from loopwright.robot.coordinator.moves import Rules
+from loopwright.robot.journal.fold import TaskState, fold
+from loopwright.robot.journal.journal import Journal
+
+RULES = Rules(patience_s=0.3, grace_s=0.5)
+
+
+@dataclass
+class Fleet:
+    """A coordinator with its robots, in one process."""
+
+    folder: Path
+    world: ToyWorld = field(default_factory=ToyWorld)
+    bus: LocalBus = field(default_factory=LocalBus)
+    runners: dict[str, ToyRunner] = field(default_factory=dict)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    coordinator: Coordinator | None = None
+
+    def begin(self) -> Coordinator:
+        self.coordinator = Coordinator(
+            journal=Journal(self.folder / "journal.db"),
+            memory=ToyMemory(),
+            brain=ToyBrain(),
+            bus=self.bus,
+            rules=RULES,
+        )
+        self.coordinator.start()
+        return self.coordinator
+
+    def add(self, robot: str, **runner: object) -> Agent:
+        self.runners[robot] = ToyRunner(robot, self.world, **runner)  # type: ignore[arg-type]
+        agent = self.agents[robot] = Agent(
+            robot=robot,
+            parts=frozenset({"arm", "base"}),
+            skills=SKILLS,
+            runner=self.runners[robot],
+            log=IntentLog(self.folder / f"{robot}.log"),
+            bus=self.bus,
+        )
+        agent.start()
+        return agent
+
+    def wait_for(self, *robots: str) -> None:
+        assert self.coordinator is not None
+        until_s = time.monotonic() + 10.0
+        while time.monotonic() < until_s:
+            alive = self.coordinator.look_at(
+                lambda s: {r.name for r in s.robots.values() if r.alive}
+            )
+            if alive == set(robots):
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{robots} are not all at work")
+
+    def do(self, instruction: str, timeout_s: float = 15.0) -> TaskState:
+        assert self.coordinator is not None
+        task = self.coordinator.ask(instruction, by="test")
+        return self.coordinator.wait(task, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        for agent in self.agents.values():
+            agent.close()
+        if self.coordinator:
+            self.coordinator.close()
+        self.bus.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        fleet = Fleet(tmp_path)
+        stack.callback(fleet.close)
+        fleet.begin()
+        yield fleet
+
+
+def test_a_task_of_several_steps_is_done_and_seen_to_be_done(fleet: Fleet) -> None:
+    fleet.add("r1")
+    fleet.add("r2")
+    fleet.wait_for("r1", "r2")
+    task = fleet.do("ring north south")
+    assert (task.outcome, task.reason) == ("succeeded", "")
+    assert [name for _, name in fleet.world.acts] == ["ring", "ring"]
+    assert [i.outcome for i in task.intents] == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        ("lies", "the world is not as it should be"),
+        ("crashes", "motor fault E101"),
+        ("gives-up", "cannot reach it"),
+        ("hangs", "longer than 2 s"),
+    ],
+)
+def test_a_skill_that_fails_lies_crashes_or_hangs_is_never_a_success(
+    fleet: Fleet, mood: str, reason: str
+) -> None:
+    fleet.add("r1", mood=mood)
+    fleet.wait_for("r1")
+    task = fleet.do("ring north", timeout_s=30.0)
+    assert task.outcome == "failed"
+    assert reason in task.reason
+    assert not fleet.world.acts
+    assert all(i.outcome == "failed" for i in task.intents)
+
+
+def test_a_lost_robot_is_noticed_and_its_work_done_by_another(fleet: Fleet) -> None:
+    fleet.add("r1", lasts_s=60.0)
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    task = fleet.coordinator.ask("ring north", by="test")
+    until_s = time.monotonic() + 5.0
+    while not fleet.coordinator.task(task).intents and time.monotonic() < until_s:
+        time.sleep(0.01)
+    fleet.add("r2")
+    fleet.wait_for("r1", "r2")
+    fleet.agents["r1"]._leaving.set()  # its pulse is gone, its word may still come
+    ended = fleet.coordinator.wait(task, timeout_s=15.0)
+    assert ended.outcome == "succeeded"
+    assert [i.robot for i in ended.intents] == ["r1", "r2"]
+    assert "lost" in ended.intents[0].reason
+
+
+def test_cancelling_stops_at_once_and_is_no_success(fleet: Fleet) -> None:
+    fleet.add("r1", lasts_s=5.0)
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    task = fleet.coordinator.ask("ring north", by="test")
+    time.sleep(0.2)
+    fleet.coordinator.cancel(task, by="test")
+    ended = fleet.coordinator.wait(task, timeout_s=3.0)
+    assert (ended.status, ended.outcome, ended.cancelled) == ("ended", "failed", True)
+    assert not fleet.world.acts
+
+
+def test_what_is_not_understood_is_refused_with_the_reason(fleet: Fleet) -> None:
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    task = fleet.do("ring")
+    assert (task.refused, task.outcome) == (True, "failed")
+    assert "say which bells" in task.reason
+
+
+def test_a_new_coordinator_goes_on_where_the_last_one_was_cut_off(fleet: Fleet) -> None:
+    fleet.add("r1", lasts_s=0.5)
+    fleet.wait_for("r1")
+    first = fleet.coordinator
+    assert first
+    task = first.ask("ring north south", by="test")
+    time.sleep(0.2)
+    first.close()  # in the middle of the first step
+    ended = fleet.begin().wait(task, timeout_s=15.0)
+    assert ended.outcome == "succeeded"
+    assert [name for _, name in fleet.world.acts] == ["ring", "ring"]
+    assert len({intent for intent, _ in fleet.world.acts}) == 2
+
+
+def test_a_stop_holds_until_it_is_released(fleet: Fleet) -> None:
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    fleet.coordinator.stop(None, by="test")
+    task = fleet.coordinator.ask("ring north", by="test")
+    assert fleet.coordinator.wait(task, timeout_s=0.5).status == "planning"
+    assert fleet.runners["r1"].latched
+    assert not fleet.world.acts
+    fleet.coordinator.release(None, by="test", signature="")
+    assert fleet.coordinator.wait(task, timeout_s=10.0).outcome == "succeeded"
+
+
+def test_the_state_is_a_fold_over_the_journal(fleet: Fleet) -> None:
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    fleet.do("ring north south")
+    assert fleet.coordinator
+    again = fold(Journal(fleet.folder / "journal.db").entries())
+    same = fleet.coordinator.look_at(lambda s: s.tasks == again.tasks and s.epoch == again.epoch)
+    assert same
