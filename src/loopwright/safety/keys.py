@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from loopwright.core.digest import digest_bytes
 from loopwright.core.errors import DamagedData, InvalidConfig, StorageError, UnknownName, Untrusted
 
-Role = Literal["proposer", "approver", "authority", "recorder", "investigator", "operator"]
+Role = Literal[
+    "proposer", "approver", "authority", "recorder", "investigator", "operator", "tower"
+]
 """``proposer`` registers plans and claims; ``approver`` signs certificates; ``authority`` issues
 directives; ``recorder`` is the key of a black box; ``investigator`` closes occurrences;
-``operator`` deploys and releases brakes."""
+``operator`` deploys and releases brakes; ``tower`` renews the leases of deployments."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -98,11 +100,18 @@ class Holder:
         """Refuse keys that are none, nobody's keys, and unknown roles."""
         if len(self.public) != 32:
             raise InvalidConfig(f"key of {self.person!r} has {len(self.public)} bytes, not 32")
-        if not self.person.strip():
-            raise InvalidConfig("a key must belong to a named person or device")
+        if not self.person or self.person != " ".join(self.person.split()):
+            raise InvalidConfig(
+                f"a key of {self.person!r}; expected the name of a person or device, "
+                "without spaces before, behind, or twice between words"
+            )
         for role in self.roles:
             if role not in ROLES:
                 raise UnknownName("role", role, ROLES)
+
+    def is_other_than(self, other: Holder) -> bool:
+        """Tell whether it is another key of another person; capitals make nobody another."""
+        return self.public != other.public and self.person.casefold() != other.person.casefold()
 
 
 class KeyRing:
@@ -124,7 +133,7 @@ class KeyRing:
                 )
             self._holders[identity] = holder
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Holder]:
         """Yield the holders."""
         return iter(self._holders.values())
 
@@ -184,5 +193,24 @@ class KeyRing:
         """
         try:
             return cls.from_json(json.loads(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NO_RING as error:
             raise DamagedData(f"{path} is no key ring: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Write a key ring file, whole or not at all.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            partial.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            raise StorageError(f"{path} could not be written: {error}") from error
+
+
+_NO_RING = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(InvalidConfig, UnknownName),
+)

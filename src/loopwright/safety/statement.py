@@ -179,7 +179,7 @@ def _assign(signers: Sequence[Holder], roles: Sequence[Role]) -> tuple[Holder, .
         return ()
     for holder in signers:
         if roles[0] in holder.roles:
-            others = [h for h in signers if h.person != holder.person and h.public != holder.public]
+            others = [other for other in signers if other.is_other_than(holder)]
             rest = _assign(others, roles[1:])
             if rest is not None:
                 return (holder, *rest)
