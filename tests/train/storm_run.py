@@ -1,9 +1,9 @@
 """Trains a small sparse transformer in children of this process, each killed but the last.
 
-    storm_run.py FOLDER STEP...
+    storm_run.py FOLDER KILLS
 
-A child kills itself a moment after it has begun a STEP: in the forward or backward pass, in the
-optimiser, or while it writes a checkpoint. Writes out how many died so.
+A child kills itself up to five steps after where it went on, at a random moment: in the forward or
+backward pass, in the optimiser, or while it writes a checkpoint. Writes out how many died so.
 """
 
 from __future__ import annotations
@@ -33,13 +33,19 @@ CONFIG = TrainerConfig(
 )
 
 
-def learn(folder: Path, die_at: int | None) -> None:
+def learn(folder: Path, dice: random.Random | None) -> None:
     model = fresh_model()
     loss_at = loss_of(model)
+    begun_s: list[float] = []
+    lives = dice.randint(1, 5) if dice else 0
 
     def until_death(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
-        if portion.step == die_at and portion.index == 0:
-            threading.Thread(target=die, args=(random.Random(die_at).uniform(0, 0.05),)).start()
+        if portion.index == 0:
+            begun_s.append(time.monotonic())
+        if dice and len(begun_s) == lives and portion.index == 0:
+            # Within a step and a half, so that slow and fast machines die at the same places.
+            step_s = begun_s[-1] - begun_s[-2] if lives > 1 else 0.01
+            threading.Thread(target=die, args=(dice.uniform(0, 1.5 * step_s),)).start()
         return loss_at(portion)
 
     train(
@@ -60,12 +66,12 @@ def die(after_s: float) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    folder, steps = Path(sys.argv[1]), [int(step) for step in sys.argv[2:]]
+    folder, kills = Path(sys.argv[1]), int(sys.argv[2])
     killed = 0
-    for die_at in [*steps, None]:
+    for life in range(kills + 1):
         child = os.fork()
         if child == 0:
-            learn(folder, die_at)
+            learn(folder, random.Random(life) if life < kills else None)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) or status == 0, status
