@@ -1,0 +1,77 @@
+"""Third rung: never faster than what can still be braked before the nearest limit.
+
+Each row of the :class:`~loopwright.safety.ladder.situation.Situation` allows a closing speed, by
+the closed form of :mod:`~loopwright.safety.ladder.braking`. A command beyond it is first turned
+aside, so that sliding along a wall stays possible, and then shrunk as a whole: standing still
+is within every row, so shrinking always ends inside.
+
+Shapes: N coordinates, P points, R rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loopwright.safety.decision import Reason
+from loopwright.safety.ladder.braking import braking_speed
+from loopwright.safety.ladder.situation import Situation
+from loopwright.safety.limits import Limits
+
+_CREEP = 1e-9
+"""Closing speed that a row allows even at its end, so that nothing is divided by zero."""
+_ROUNDING = 1e-9
+"""A command beyond a row by this share is within it."""
+
+
+class Envelope:
+    """Bounds on the closing speed of every row and on the speed of every watched point."""
+
+    def __init__(self, limits: Limits, now: Situation) -> None:
+        """Prepare what stays the same in every step."""
+        n, rows = len(now.previous), len(now.distance)
+        self._reaction_s = limits.reaction_s
+        self._margin = np.full(rows, limits.distance_margin_m)
+        self._margin[: 2 * n] = limits.position_margin
+        # The size of an effort is the clamp's business.
+        top = np.where(now.is_speed, limits.headroom * np.array(limits.speed), np.inf)
+        self._top = np.concatenate([top, top, np.full(rows - 2 * n, np.inf)])
+        self._top_point_m_s = limits.headroom * limits.point_speed_m_s
+        self._allowed = np.zeros(rows)
+
+    def apply(self, command: np.ndarray, now: Situation) -> Reason:
+        """Bring ``command`` inside, in place."""
+        braking = braking_speed(now.distance - self._margin, now.deceleration, self._reaction_s)
+        np.minimum(braking, self._top, out=self._allowed)
+        np.maximum(self._allowed, _CREEP, out=self._allowed)
+        return self.hold(command, now)
+
+    def hold(self, command: np.ndarray, now: Situation) -> Reason:
+        """Bring ``command`` inside what the last :meth:`apply` found allowed, in place."""
+        excess, reason = self._excess(command, now)
+        if excess <= 1.0 + _ROUNDING:
+            return Reason.UNALTERED
+        self._turn_aside(command, now)
+        excess, _ = self._excess(command, now)
+        if excess > 1.0:
+            np.divide(command, excess, out=command, where=now.is_speed)
+        return reason
+
+    def _turn_aside(self, command: np.ndarray, now: Situation) -> None:
+        """Take away from ``command`` what leads too fast to each limit, one after another."""
+        n = len(command)
+        np.minimum(command, self._allowed[:n], out=command)
+        np.maximum(command, -self._allowed[n : 2 * n], out=command)
+        rows, allowed = now.approach[2 * n :], self._allowed[2 * n :]
+        for row in np.flatnonzero(rows @ command > allowed):
+            direction = rows[row]
+            over = max(0.0, direction @ command - allowed[row])
+            command -= over / (direction @ direction) * direction
+
+    def _excess(self, command: np.ndarray, now: Situation) -> tuple[float, Reason]:
+        """Return by what factor ``command`` exceeds what is most exceeded, and what that is."""
+        factor = (now.approach @ command) / self._allowed
+        row = int(factor.argmax())
+        excess = float(factor[row])
+        reason = Reason.SPEED if self._allowed[row] == self._top[row] else now.reasons[row]
+        fastest = now.fastest_point_m_s(command) / self._top_point_m_s
+        return (fastest, Reason.POINT_SPEED) if fastest > excess else (excess, reason)

@@ -1,0 +1,50 @@
+"""How far points are from walls and keep-out volumes, and which way leads there.
+
+Shapes: M points, W walls, S keep-outs, H = W + S hazards (the walls first).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loopwright.safety.limits import Limits
+
+
+class Hazards:
+    """The walls and keep-outs of some limits, seen from a fixed number of points."""
+
+    def __init__(self, limits: Limits, points: int) -> None:
+        """Collect them, and lay out the answers."""
+        walls, keep_outs = limits.walls, limits.keep_outs
+        self.walls, self.count = len(walls), len(walls) + len(keep_outs)
+        self._inward = np.array([w.inward for w in walls]).reshape(-1, 3)
+        self._offset_m = (np.array([w.point_m for w in walls]).reshape(-1, 3) * self._inward).sum(1)
+        low_m = np.array([k.low_m for k in keep_outs]).reshape(-1, 3)
+        high_m = np.array([k.high_m for k in keep_outs]).reshape(-1, 3)
+        self._centre_m, self._half_m = (low_m + high_m) / 2, (high_m - low_m) / 2
+        self._radius_m = np.array([k.radius_m for k in keep_outs])
+        self.distance_m = np.zeros((points, self.count))
+        """``(M, H)``, signed; negative where a point may not be."""
+        self.towards = np.zeros((points, self.count, 3))
+        """``(M, H, 3)``: unit vectors along which the distances shrink."""
+        self.towards[:, : self.walls] = -self._inward
+
+    def look(self, points_m: np.ndarray) -> None:
+        """Fill distances and directions for ``points_m (M, 3)``."""
+        np.subtract(points_m @ self._inward.T, self._offset_m, out=self.distance_m[:, : self.walls])
+        apart = self._centre_m - points_m[:, None]
+        outside = apart - np.minimum(np.maximum(apart, -self._half_m), self._half_m)
+        length_m = np.sqrt(np.add.reduce(outside * outside, 2))
+        if not np.logical_and.reduce(length_m, None):
+            self._point_out(apart, outside, length_m)
+        np.subtract(length_m, self._radius_m, out=self.distance_m[:, self.walls :])
+        np.divide(outside, np.abs(length_m)[..., None], out=self.towards[:, self.walls :])
+
+    def _point_out(self, apart: np.ndarray, outside: np.ndarray, length_m: np.ndarray) -> None:
+        """Give points inside a box, in place, the way from its nearest face, and its depth."""
+        depth_m = self._half_m - np.abs(apart)
+        for point, box in np.argwhere(length_m == 0.0):
+            axis = int(depth_m[point, box].argmin())
+            depth = max(float(depth_m[point, box, axis]), np.finfo(float).tiny)
+            outside[point, box, axis] = np.copysign(depth, apart[point, box, axis])
+            length_m[point, box] = -depth

@@ -1,0 +1,65 @@
+"""Fifth rung: a simplex. A command passes only if braking after it is known to end well.
+
+Every few steps the nominal model is asked where the command leads if it is held until the next
+question and the robot then brakes. If that leaves the limits, the robot brakes until the next
+question: the answer before has found that good.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loopwright.safety.body import Body, Forecast
+from loopwright.safety.decision import Reason
+from loopwright.safety.ladder.geometry import Hazards
+from loopwright.safety.ladder.situation import Situation
+from loopwright.safety.ladder.slew import Slew
+from loopwright.safety.limits import Limits
+
+
+class LookAhead:
+    """Asks the body's nominal model before a command passes."""
+
+    def __init__(self, body: Body, limits: Limits, now: Situation, slew: Slew) -> None:
+        """Prepare; ``slew`` knows how to brake."""
+        self._body, self._limits, self._slew = body, limits, slew
+        self._hazards: Hazards | None = None
+        self._hold, self._brake = limits.forecast_hold_steps, limits.forecast_brake_steps
+        self._low = np.where(now.is_speed, limits.position_low, -np.inf)
+        self._high = np.where(now.is_speed, limits.position_high, np.inf)
+        self._top = np.where(now.is_speed, limits.speed, np.inf)
+        self._reach_m = limits.point_speed_m_s * (self._hold + self._brake) * now.period_s
+        self._steps_left = 0
+        self._is_braking = False
+
+    def apply(self, command: np.ndarray, now: Situation) -> Reason:
+        """Replace ``command`` by braking, in place, if it leads out of the limits."""
+        if self._steps_left == 0:
+            self._steps_left = self._hold
+            forecast = self._body.forecast(
+                now.measured, command, hold_steps=self._hold, brake_steps=self._brake
+            )
+            self._is_braking = not self._stays_inside(forecast, now)
+        self._steps_left -= 1
+        if not self._is_braking:
+            return Reason.UNALTERED
+        np.copyto(command, self._slew.brake(now))
+        return Reason.FORECAST
+
+    def _stays_inside(self, forecast: Forecast, now: Situation) -> bool:
+        position, points_m = forecast.position, forecast.points_m
+        path_m = np.concatenate([now.places.position_m[None], points_m])
+        moved_m = path_m[1:] - path_m[:-1]
+        # Samples are evenly spaced in time, so the way between two of them is a speed.
+        allowed_m = self._reach_m / len(points_m)
+        points_m = points_m.reshape(-1, 3)
+        if self._hazards is None:
+            self._hazards = Hazards(self._limits, len(points_m))
+        self._hazards.look(points_m)
+        return bool(
+            (position >= self._low).all()
+            and (position <= self._high).all()
+            and (np.abs(forecast.speed) <= self._top).all()
+            and (np.add.reduce(moved_m * moved_m, 2) <= allowed_m * allowed_m).all()
+            and (self._hazards.distance_m >= 0.0).all()
+        )
