@@ -62,19 +62,26 @@ class Bench:
         return float(rows[last + 1, 0] - fault_s)
 
 
-class SteadyPolicy:
-    """A thread that asks for the same speed at 50 Hz."""
+def to_and_fro() -> tuple[float, float]:
+    """Return a speed that keeps the robot in motion and within its range for many seconds."""
+    way = 1.0 if time.monotonic() % 2.0 < 1.0 else -1.0
+    # The lift sags by 0.1 m/s.
+    return 0.3 * way, 0.1 + 0.2 * way
 
-    def __init__(self, side: PolicySide, speed: Any = (0.3, 0.2)) -> None:
-        self._side, self.speed = side, speed
+
+class BusyPolicy:
+    """A thread that asks for motion at 50 Hz."""
+
+    def __init__(self, side: PolicySide) -> None:
+        self._side = side
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
         while not self._over.wait(0.02):
-            self._side.send(self.speed)
+            self._side.send(to_and_fro())
 
-    def __enter__(self) -> SteadyPolicy:
+    def __enter__(self) -> BusyPolicy:
         self._thread.start()
         return self
 

@@ -117,7 +117,7 @@ class ClampingFilter:
             self._latched = self._latched or Reason.POSITION
             return Decision(applied=zeros, reason=Reason.BRAKED, margin=margin, stopping=True)
         if measured.time_s - request_time_s > self._stale_s:
-            return Decision(applied=zeros, reason=Reason.STALE, margin=margin, stopping=True)
+            return Decision(applied=zeros, reason=Reason.STALE, margin=margin, stopping=False)
         asked = np.asarray(request, dtype=float)
         if asked.shape != (2,):
             return Decision(applied=zeros, reason=Reason.MALFORMED, margin=margin, stopping=False)

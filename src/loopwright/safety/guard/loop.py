@@ -36,9 +36,6 @@ from loopwright.safety.guard.signals import (
 )
 from loopwright.safety.guard.stops import StopLog, utc_now
 
-WAITED_FOR = frozenset({Reason.STALE})
-"""Stops of the filter that end by themselves: a late request is waited for, up to ``policy_s``."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wiring:
@@ -243,7 +240,7 @@ class Guard:
             self._filter.reset(measured)
             self._moving = True
         decision = self._filter.step(request.asked, request.time_s, measured)
-        if decision.stopping and decision.reason not in WAITED_FOR:
+        if decision.stopping:
             detail = f"the filter braked, margin {decision.margin:.3f}"
             self._shut(Problem(reason=decision.reason, detail=detail))
         return decision

@@ -172,7 +172,8 @@ class Watchdog:
                 and command.state is GuardState.LATCHED
                 and command.latches > self._acknowledged[self._robots[place].name]
             ):
-                return Fault(robot=place, reason=command.reason, detail="its guard latched")
+                detail = "its guard latched; its log says why"
+                return Fault(robot=place, reason=command.reason, detail=detail)
         return None
 
     def _silent(self, seen: Sequence[Seen], now_s: float) -> Fault | None:
