@@ -1,0 +1,31 @@
+"""The black box: what a robot was asked, what it did and why, one record a control step.
+
+A flight is one chain (:mod:`loopwright.safety.chain`). :mod:`.header` says what is recorded of
+whom, :mod:`.fields` what a step is made of, :mod:`.recorder` writes while the robot moves,
+:mod:`.flight` reads, :mod:`.summary` counts, :mod:`.replay` does it again on the same plant.
+"""
+
+from loopwright.safety.blackbox.fields import FIELDS, Field, StepRecord
+from loopwright.safety.blackbox.flight import Flight, Note, Snapshot, read_flight
+from loopwright.safety.blackbox.header import FlightHeader, require_mandatory
+from loopwright.safety.blackbox.recorder import BlackBox
+from loopwright.safety.blackbox.replay import ReplayReport, plant_of, replay
+from loopwright.safety.blackbox.summary import FlightSummary, summarise
+
+__all__ = [
+    "FIELDS",
+    "BlackBox",
+    "Field",
+    "Flight",
+    "FlightHeader",
+    "FlightSummary",
+    "Note",
+    "ReplayReport",
+    "Snapshot",
+    "StepRecord",
+    "plant_of",
+    "read_flight",
+    "replay",
+    "require_mandatory",
+    "summarise",
+]
