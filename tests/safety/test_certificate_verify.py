@@ -374,7 +374,14 @@ def test_every_flipped_bit_of_a_certificate_file_is_refused_or_harmless(tmp_path
         text[place] ^= 4
 
 
-LIGHT = {"numpy", "cryptography", "_cffi_backend", "loopwright.core", "loopwright.safety"}
+LIGHT = {
+    "numpy",
+    "cryptography",
+    "_cffi_backend",
+    "_openssl",
+    "loopwright.core",
+    "loopwright.safety",
+}
 
 
 def test_the_verifier_needs_numpy_and_cryptography_and_nothing_else(tmp_path: Path) -> None:
