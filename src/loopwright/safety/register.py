@@ -1,7 +1,8 @@
 """The register of a site: an append-only file of signed statements, in one order.
 
 A folder: ``register.chain`` (hash-chained frames), ``epoch`` (8 bytes, little endian, that
-deployments map into memory), ``lock``. Everybody may read it; whoever can write it can append what
+deployments map into memory), ``lock``, ``leases`` (see :mod:`~loopwright.safety.directive.lease`).
+Everybody may read it; whoever can write it can append what
 is properly signed and can break it, but cannot forge, reorder or rewrite it unnoticed:
 
 - every statement is admitted by the rules of :mod:`~loopwright.safety.admission`, when it is
@@ -61,7 +62,7 @@ from loopwright.safety.keys import KeyRing, SigningKey
 from loopwright.safety.statement import Signed, Statement
 from loopwright.safety.witness import Witness
 
-CHAIN_NAME, EPOCH_NAME, LOCK_NAME = "register.chain", "epoch", "lock"
+CHAIN_NAME, EPOCH_NAME, LOCK_NAME, LEASES_NAME = "register.chain", "epoch", "lock", "leases"
 EPOCH_BYTES = 8
 FORMAT = "loopwright-register/v1"
 _HEADER_BYTES = 1 << 16
@@ -81,7 +82,9 @@ class _Index:
     last_number: dict[str, int] = field(default_factory=dict)
     """Of numbered kinds: the highest number given."""
     last_time_s: float = 0.0
-    epoch: int = 0
+    urgent: list[int] = field(default_factory=list)
+    start: bytes = NO_DIGEST
+    """Digest of the last frame before the entries."""
     sequence: int = -1
     """Of the last frame; the header and the signed head after it come before the entries."""
     head: bytes = NO_DIGEST
@@ -195,12 +198,13 @@ class Register:
 
         Raises:
             Untrusted: An entry is not admitted, or the register was rolled back or rewritten.
-            DamagedData: It is gone, or its bytes are not what was written.
+            DamagedData: Its bytes are not what was written.
+            StorageError: It is out of reach.
         """
         before, urgent = len(self), self.epoch
         if not self._is_same_file():
             self._attach()
-        else:
+        elif os.fstat(self._handle).st_size > self._index.end:
             self._read_on()
         if self.epoch != urgent:
             self.remember()
@@ -233,7 +237,7 @@ class Register:
     @property
     def epoch(self) -> int:
         """How many of the entries read are urgent: the count that the epoch file follows."""
-        return self._index.epoch
+        return len(self._index.urgent)
 
     @property
     def head(self) -> str:
@@ -295,8 +299,15 @@ class Register:
         for number in numbers:
             yield self.entry(number)
 
+    def urgent(self, since: int = 0) -> Iterator[Entry]:
+        """Yield the urgent entries after number ``since``, in order."""
+        for number in self._index.urgent[bisect_right(self._index.urgent, since) :]:
+            yield self.entry(number)
+
     def digest_at(self, number: int) -> str:
-        """Return the chain digest after an entry: what a signed lease names."""
+        """Return the chain digest after an entry, of number 0 that of the empty register."""
+        if number == 0:
+            return self._index.start.hex()
         return self._index.frames[number - 1][2].hex()
 
     def _attach(self) -> None:
@@ -308,8 +319,10 @@ class Register:
         seen = self._standing() if self.id else None
         try:
             self._handle = os.open(self.folder / CHAIN_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DamagedData(f"there is no register at {self.folder}") from error
         except OSError as error:
-            raise DamagedData(f"there is no register at {self.folder}: {error}") from error
+            raise StorageError(f"the register {self.folder} is out of reach: {error}") from error
         try:
             self._index = _Index()
             self._read_header()
@@ -362,6 +375,7 @@ class Register:
             raise Untrusted(f"the header of the register {self.folder} is not what was signed")
         self.id = header.digest.hex()
         self._index.sequence, self._index.head = head.sequence, head.digest
+        self._index.start = head.digest
         self._index.end = head.end
 
     def _read_on(self) -> None:
@@ -381,7 +395,7 @@ class Register:
 
     def _read_rest(self) -> None:
         rest = b""
-        while block := os.pread(self._handle, _BLOCK_BYTES, self._index.end + len(rest)):
+        while block := self._read_block(self._index.end + len(rest)):
             rest += block
             rest = rest[self._take_frames(rest) :]
         if rest and not is_torn(rest, self._index.sequence + 1, self._index.head):
@@ -389,6 +403,12 @@ class Register:
                 f"the register {self.folder} is damaged after entry {len(self)} "
                 f"(byte {self._index.end}): what follows is no frame that was written there"
             )
+
+    def _read_block(self, begin: int) -> bytes:
+        try:
+            return os.pread(self._handle, _BLOCK_BYTES, begin)
+        except OSError as error:
+            raise StorageError(f"the register {self.folder} is out of reach: {error}") from error
 
     def _take_frames(self, data: bytes) -> int:
         """Take in the whole frames some bytes begin with; return how many bytes that was."""
@@ -421,7 +441,8 @@ class Register:
         index.kinds[kind].append(number)
         index.filed[cover.filed].append(number)
         index.last_time_s = max(index.last_time_s, cover.time_s)
-        index.epoch += ADMISSIONS[kind].urgent
+        if ADMISSIONS[kind].urgent:
+            index.urgent.append(number)
         index.sequence, index.head, index.end = frame.sequence, frame.digest, frame.end
         if ADMISSIONS[kind].numbered:
             index.last_number[kind] = _number_of(unpack(number, frame.payload).statement)
@@ -515,7 +536,7 @@ class Register:
         try:
             there, here = os.stat(self.folder / CHAIN_NAME), os.fstat(self._handle)
         except OSError as error:
-            raise DamagedData(f"the register {self.folder} is out of reach: {error}") from error
+            raise StorageError(f"the register {self.folder} is out of reach: {error}") from error
         return os.path.samestat(there, here) and here.st_size >= self._index.end
 
     @contextlib.contextmanager
@@ -573,7 +594,7 @@ def _lay_out(folder: Path, start: bytes) -> None:
     """Make the files of a new register; the chain comes last, and whole."""
     partial = folder / f".{CHAIN_NAME}.{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LEASES_NAME).mkdir(parents=True, exist_ok=True)
         (folder / EPOCH_NAME).write_bytes(bytes(EPOCH_BYTES))
         (folder / LOCK_NAME).touch()
         with partial.open("xb") as file:
