@@ -21,8 +21,6 @@ from loopwright.safety.guard.signals import LineState
 from loopwright.safety.keys import Holder, KeyRing, SigningKey
 
 HERE = Path(__file__).parent
-STILL = 1e-6
-"""Metres per second that count as standing."""
 
 
 @dataclass
@@ -32,33 +30,58 @@ class Bench:
     cell: Cell
     operator: SigningKey
     folder: Path
+    size: int
+    """Coordinates of each robot."""
 
     def truth(self, robot: str) -> np.ndarray:
-        return read_truth(self.folder / f"{robot}.truth", 2)
+        return read_truth(self.folder / f"{robot}.truth", self.size)
+
+    def positions(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, 2 : 2 + self.size]
+
+    def speeds(self, rows: np.ndarray) -> np.ndarray:
+        return np.abs(rows[:, 2 + self.size :]).max(axis=1)
 
     def wait_moving(self, robot: str, within_s: float = 10.0) -> None:
         until_s = time.monotonic() + within_s
         while time.monotonic() < until_s:
             rows = self.truth(robot)
-            if len(rows) and abs(rows[-1, 4]) > 0.1:
+            if len(rows) and self.speeds(rows[-1:])[0] > 0.1:
                 return
             time.sleep(0.01)
         raise AssertionError(f"{robot} does not move; line {self.cell.line()}")
 
-    def stopped_after(self, robot: str, fault_s: float, *, settle_s: float = 1.0) -> float:
+    def stopped_after(
+        self,
+        robot: str,
+        fault_s: float,
+        *,
+        settle_s: float = 1.0,
+        still: float = 1e-6,
+        sag: float = 1e-9,
+    ) -> float:
         """Return how long after a fault the robot stood for good, as the plant knows it.
 
         It must then have stood, without sagging, until the end of what was waited for.
+
+        Args:
+            robot: Which.
+            fault_s: When the fault came.
+            settle_s: How long to watch it.
+            still: Speed that counts as standing.
+            sag: How far it may move once it stands.
         """
         until_s = max(fault_s, time.monotonic()) + settle_s
         while time.monotonic() < until_s:
             time.sleep(0.02)
         rows = self.truth(robot)
-        moving = np.flatnonzero(np.max(np.abs(rows[:, 4:6]), axis=1) > STILL)
+        moving = np.flatnonzero(self.speeds(rows) > still)
         assert moving.size, f"{robot} never moved"
         last = int(moving[-1])
         assert last + 10 < len(rows), f"{robot} still moves: {rows[-1]}"
-        assert np.ptp(rows[last + 1 :, 2:4], axis=0).max() < 1e-9, f"{robot} does not hold"
+        assert np.ptp(self.positions(rows[last + 1 :]), axis=0).max() < sag, (
+            f"{robot} does not hold"
+        )
         return float(rows[last + 1, 0] - fault_s)
 
 
@@ -148,4 +171,4 @@ def bench(folder: Path, **chosen: Any) -> Iterator[Bench]:
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH", "")]))
     with run_cell(config, {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}) as cell:
         cell.wait_until(LineState.UP)
-        yield Bench(cell=cell, operator=operator, folder=folder)
+        yield Bench(cell=cell, operator=operator, folder=folder, size=cell.sizes["r0"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from loopwright.core.errors import RecorderLost
-from loopwright.safety.body import BodySpec, Forecast, Measured, Places
+from loopwright.safety.body import BodySpec, Forecast, Measured, Places, RobotEntry
 from loopwright.safety.decision import Decision, Reason
 from loopwright.safety.guard.ports import Leave, StepFacts
 
@@ -200,7 +200,13 @@ def make_filter(*, body: SlidingBody, stale_s: float = 0.1) -> ClampingFilter:
 
 
 def make_recorder(
-    *, robot: str, spec: BodySpec, filter_digest: str, folder: str, limit_bytes: int = 0
+    *,
+    robot: str,
+    entry: RobotEntry,
+    spec: BodySpec,
+    filter_digest: str,
+    folder: str,
+    limit_bytes: int = 0,
 ) -> RowRecorder:
     if limit_bytes:
         limit_file_size(limit_bytes)

@@ -73,7 +73,7 @@ class RobotConfig:
     filter: Part
     """Called with ``body``; returns a :class:`~loopwright.safety.guard.ports.Filter`."""
     recorder: Part
-    """Called with ``robot`` and ``spec``; returns a ``Recorder``."""
+    """Called with ``robot``, ``entry``, ``spec`` and ``filter_digest``; returns a ``Recorder``."""
     watch: Part | None = None
     """Called with ``robot``; returns a ``Watch``. None where no directives reach."""
     actuators: Part = PLANT_ACTUATORS

@@ -8,6 +8,7 @@ not up the same things only hold it, since nothing moves and nothing need be rel
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -122,6 +123,7 @@ class Guard:
         self._make_recorder, self._releases = parts.make_recorder, parts.releases
         self._bounds, self._clock = bounds, clock
         self._recorder: Recorder | None = parts.make_recorder()
+        self._lost_recorder: Recorder | None = None
         self._latch: Problem | None = None
         self._released_stop, self._released_s = 0, float("-inf")
         self._moving = False
@@ -276,7 +278,7 @@ class Guard:
         return self._recorder is not None
 
     def _lose_recorder(self, error: RecorderLost) -> None:
-        self._recorder = None
+        self._lost_recorder, self._recorder = self._recorder, None
         if self._latch is None:
             self._shut(Problem(reason=Reason.RECORDER, detail=str(error)))
 
@@ -327,16 +329,25 @@ class Guard:
         self._unlatch(stop.number, person, scene.tick.now_s)
 
     def _unlatch(self, stop: int, person: str, now_s: float) -> None:
-        if self._recorder is None:
-            try:
-                self._recorder = self._make_recorder()
-            except RecorderLost:
-                return
+        if not self._record_again():
+            return
         self._latch = None
         self._released_stop, self._released_s = stop, now_s
         self._filter.release()
         self._tell(f"stop {stop} released by {person}")
         self._log_event("released", {"number": stop, "person": person})
+
+    def _record_again(self) -> bool:
+        """Begin a new recording where the last one was lost; this may take its time."""
+        if self._recorder is not None:
+            return True
+        if self._lost_recorder is not None:
+            with contextlib.suppress(RecorderLost):
+                self._lost_recorder.close()
+            self._lost_recorder = None
+        with contextlib.suppress(RecorderLost):
+            self._recorder = self._make_recorder()
+        return self._recorder is not None
 
     def _command(self, scene: _Scene, decision: Decision, problem: Problem | None) -> Command:
         state = GuardState.READY

@@ -68,7 +68,7 @@ def make_guard(config: CellConfig, name: str) -> tuple[Beating, float]:
         parts=Parts(
             safety_filter=safety_filter,
             make_recorder=lambda: robot.recorder.make(
-                robot=name, spec=spec, filter_digest=safety_filter.digest
+                robot=name, entry=robot.entry, spec=spec, filter_digest=safety_filter.digest
             ),
             watch=None if robot.watch is None else robot.watch.make(robot=name),
             releases=Releases(config.stop_log, config.releases, KeyRing.read(config.ring)),
