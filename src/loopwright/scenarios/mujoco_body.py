@@ -286,7 +286,7 @@ class MujocoPlant:
             raise DamagedData(
                 f"a saved state of {self.spec.robot} has {8 * expected} bytes, this {len(state)}"
             )
-        numbers = np.frombuffer(state)
+        numbers = np.frombuffer(state).copy()
         mujoco.mj_setState(
             self.model, self.data, numbers[:size], mujoco.mjtState.mjSTATE_INTEGRATION
         )

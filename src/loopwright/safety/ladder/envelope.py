@@ -1,9 +1,10 @@
 """Third rung: never faster than what can still be braked before the nearest limit.
 
 Each row of the :class:`~loopwright.safety.ladder.situation.Situation` allows a closing speed, by
-the closed form of :mod:`~loopwright.safety.ladder.braking`. A command beyond it is first turned
-aside, so that sliding along a wall stays possible, and then shrunk as a whole: standing still
-is within every row, so shrinking always ends inside.
+the closed form of :mod:`~loopwright.safety.ladder.braking`. A command that moves a point too fast
+is shrunk. One that is beyond a row then is turned aside, so that sliding along a wall stays
+possible, and shrunk to what that leaves: standing still is within every row and every speed, so
+shrinking always ends inside.
 
 Shapes: N coordinates, P points, R rows.
 """
@@ -47,13 +48,18 @@ class Envelope:
 
     def hold(self, command: np.ndarray, now: Situation) -> Reason:
         """Bring ``command`` inside what the last :meth:`apply` found allowed, in place."""
-        excess, reason = self._excess(command, now)
-        if excess <= 1.0 + _ROUNDING:
-            return Reason.UNALTERED
-        self._turn_aside(command, now)
-        excess, _ = self._excess(command, now)
-        if excess > 1.0:
-            np.divide(command, excess, out=command, where=now.is_speed)
+        reason = Reason.UNALTERED
+        points = now.fastest_point_m_s(command) / self._top_point_m_s
+        if points > 1.0 + _ROUNDING:
+            np.divide(command, points, out=command, where=now.is_speed)
+            reason = Reason.POINT_SPEED
+        rows, row = self._worst_row(command, now)
+        if rows > 1.0 + _ROUNDING:
+            reason = Reason.SPEED if self._allowed[row] == self._top[row] else now.reasons[row]
+            self._turn_aside(command, now)
+            points = now.fastest_point_m_s(command) / self._top_point_m_s
+            rows, _ = self._worst_row(command, now)
+            np.divide(command, max(rows, points, 1.0), out=command, where=now.is_speed)
         return reason
 
     def _turn_aside(self, command: np.ndarray, now: Situation) -> None:
@@ -67,11 +73,8 @@ class Envelope:
             over = max(0.0, direction @ command - allowed[row])
             command -= over / (direction @ direction) * direction
 
-    def _excess(self, command: np.ndarray, now: Situation) -> tuple[float, Reason]:
-        """Return by what factor ``command`` exceeds what is most exceeded, and what that is."""
+    def _worst_row(self, command: np.ndarray, now: Situation) -> tuple[float, int]:
+        """Return by what factor ``command`` exceeds the row that it exceeds most, and which."""
         factor = (now.approach @ command) / self._allowed
         row = int(factor.argmax())
-        excess = float(factor[row])
-        reason = Reason.SPEED if self._allowed[row] == self._top[row] else now.reasons[row]
-        fastest = now.fastest_point_m_s(command) / self._top_point_m_s
-        return (fastest, Reason.POINT_SPEED) if fastest > excess else (excess, reason)
+        return float(factor[row]), row

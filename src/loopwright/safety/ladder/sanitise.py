@@ -23,18 +23,21 @@ class Sanitise:
 
         Efforts are kept then: a gripper that lets go drops what it holds.
         """
-        np.copyto(command, now.previous)
-        command[now.is_speed] = 0.0
-        if not is_array(request, command.shape):
+        reason = self._judge(request, time_s, now)
+        if reason is Reason.UNALTERED:
+            np.copyto(command, request)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        else:
+            np.multiply(now.previous, ~now.is_speed, out=command)
+        return reason
+
+    def _judge(self, request: object, time_s: object, now: Situation) -> Reason:
+        if not is_array(request, now.previous.shape):
             return Reason.MALFORMED
         if not np.isfinite(request).all():
             return Reason.NOT_FINITE
         # A time that is no number, or lies in the future, comes from a clock that is not ours.
         age_s = now.measured.time_s - time_s if isinstance(time_s, float) else np.nan
-        if not -self._stale_s <= age_s <= self._stale_s:
-            return Reason.STALE
-        np.copyto(command, request)
-        return Reason.UNALTERED
+        return Reason.UNALTERED if abs(age_s) <= self._stale_s else Reason.STALE
 
 
 def is_array(value: object, shape: tuple[int, ...]) -> TypeGuard[np.ndarray]:
