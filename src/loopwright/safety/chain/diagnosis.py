@@ -39,14 +39,14 @@ def diagnose(data: bytes) -> Damage:
     frames = [part for part in parts if isinstance(part, Frame)]
     neighbours = _Neighbours(frames)
     findings: list[Finding] = []
-    for number, part in enumerate(parts):
+    around = [None, *parts, None]
+    for part, before, after in zip(parts, around, around[2:], strict=False):
         if len(findings) == _MOST_FINDINGS:
             break
         if isinstance(part, Frame):
-            after_gap = number > 0 and isinstance(parts[number - 1], _Gap)
-            finding = neighbours.place(part, after_gap=after_gap)
+            finding = neighbours.place(part, before, after)
         else:
-            finding = neighbours.name_gap(part, last=number == len(parts) - 1)
+            finding = neighbours.name_gap(part, last=after is None)
         if finding is not None:
             findings.append(finding)
     last = max((frame.sequence for frame in frames), default=-1)
@@ -73,6 +73,13 @@ def _scan(data: bytes) -> list[Frame | _Gap]:
     return parts
 
 
+def _follows(part: Frame | _Gap, before: Frame | _Gap | None) -> bool:
+    """Tell whether a part may stand behind another; what a gap was is not known."""
+    if isinstance(part, _Gap) or isinstance(before, _Gap):
+        return True
+    return part.previous == (before.digest if before else NO_DIGEST)
+
+
 class _Neighbours:
     """Where the frames of a file belong, and which of them has been placed last."""
 
@@ -86,14 +93,25 @@ class _Neighbours:
         }
         """Frames that neither follow one of this file nor are followed by one."""
         self._taken = Counter(f.sequence for f in frames if f.digest not in self._lonely)
+        self._copies = Counter(frame.digest for frame in frames)
         self._seen: set[bytes] = set()
         self._sequence, self._digest = -1, NO_DIGEST
 
-    def place(self, frame: Frame, *, after_gap: bool) -> Finding | None:
-        """Put the next frame where it belongs; say what is odd about it."""
-        found = self._name(frame, after_gap=after_gap)
+    def place(
+        self, frame: Frame, before: Frame | _Gap | None, after: Frame | _Gap | None
+    ) -> Finding | None:
+        """Put the next frame where it belongs; say what is odd about it.
+
+        Args:
+            frame: What stands here.
+            before: What stands in front of it.
+            after: What stands behind it.
+        """
+        linked = _follows(frame, before) or (after is not None and _follows(after, frame))
+        found = self._name(frame, linked=linked, after_gap=isinstance(before, _Gap))
         self._seen.add(frame.digest)
-        if frame.sequence > self._sequence and frame.digest not in self._lonely:
+        # A frame that stands alone in a strange place says nothing of what comes next.
+        if frame.sequence > self._sequence and (linked or found is None):
             self._sequence, self._digest = frame.sequence, frame.digest
         if found is None:
             return None
@@ -105,9 +123,11 @@ class _Neighbours:
             byte=frame.begin,
         )
 
-    def _name(self, frame: Frame, *, after_gap: bool) -> tuple[FindingName, str] | None:
-        if frame.digest in self._seen:
-            return FindingName.DUPLICATED, "it stands here a second time"
+    def _name(
+        self, frame: Frame, *, linked: bool, after_gap: bool
+    ) -> tuple[FindingName, str] | None:
+        if frame.digest in self._seen or (self._copies[frame.digest] > 1 and not linked):
+            return FindingName.DUPLICATED, "it stands in the file more than once"
         if frame.digest in self._lonely and not after_gap:
             if self._taken[frame.sequence]:
                 return FindingName.INSERTED, "another record has that number and its place"
