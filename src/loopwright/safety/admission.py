@@ -49,7 +49,7 @@ ADMISSIONS: dict[str, Admission] = {
     "evidence/v1": Admission(
         code=18, signers=(("proposer",), ("operator",), ("recorder",), ("investigator",))
     ),
-    "certificate/v1": Admission(code=19, signers=(("proposer", "approver"),)),
+    "certificate/v1": Admission(code=19, signers=(("proposer", "approver"),), names=("plan",)),
     "suspension/v1": Admission(
         code=20, signers=(("approver",), ("authority",)), names=("certificate",), urgent=True
     ),

@@ -73,8 +73,8 @@ _BLOCK_BYTES = 8 << 20
 class _Index:
     """Where the entries lie, and by what they are found; filled while reading forward."""
 
-    frames: list[tuple[int, int, bytes]] = field(default_factory=list)
-    """Offset, length and digest of each frame, by number - 1."""
+    frames: list[tuple[int, int, bytes, str]] = field(default_factory=list)
+    """Offset, length and digest of each frame, and the kind of its statement, by number - 1."""
     numbers: dict[bytes, int] = field(default_factory=dict)
     """Digest of the statement to number."""
     kinds: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -201,13 +201,11 @@ class Register:
             DamagedData: Its bytes are not what was written.
             StorageError: It is out of reach.
         """
-        before, urgent = len(self), self.epoch
+        before = len(self)
         if not self._is_same_file():
             self._attach()
         elif os.fstat(self._handle).st_size > self._index.end:
             self._read_on()
-        if self.epoch != urgent:
-            self.remember()
         return len(self) - before
 
     def remember(self) -> None:
@@ -258,7 +256,7 @@ class Register:
         """
         if not 1 <= number <= len(self):
             raise InvalidConfig(f"there is no entry {number}; the register has {len(self)}")
-        begin, length, digest = self._index.frames[number - 1]
+        begin, length, digest, _ = self._index.frames[number - 1]
         frame = parse_frame(os.pread(self._handle, length, begin), 0, begin)
         if frame is None or frame.digest != digest:
             raise Untrusted(f"entry {number} of {self.folder} was altered since it was read")
@@ -279,10 +277,15 @@ class Register:
             name: Of a deployment; else the digest of a directive, plan or certificate.
             kind: Only statements of this kind.
         """
-        for number in self._index.filed.get(filing_digest(name), ()):
-            entry = self.entry(number)
-            if kind in (None, entry.kind):
-                yield entry
+        for number in self.filed_numbers(name, kind):
+            yield self.entry(number)
+
+    def filed_numbers(self, name: str, kind: str | None = None) -> list[int]:
+        """Return the numbers of what is filed under a name; no entry is read."""
+        numbers = self._index.filed.get(filing_digest(name), [])
+        if kind is None:
+            return list(numbers)
+        return [number for number in numbers if self._index.frames[number - 1][3] == kind]
 
     def statements(self, kind: str | None = None, since: int = 0) -> Iterator[Entry]:
         """Yield the entries after number ``since``, in order.
@@ -436,7 +439,7 @@ class Register:
         if not self._is_known(number):
             self._verify(number, kind, frame.payload)
         cover = cover_of(frame.payload)
-        index.frames.append((frame.begin, frame.end - frame.begin, frame.digest))
+        index.frames.append((frame.begin, frame.end - frame.begin, frame.digest, kind))
         index.numbers[cover.digest] = number
         index.kinds[kind].append(number)
         index.filed[cover.filed].append(number)

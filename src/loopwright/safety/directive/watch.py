@@ -7,6 +7,7 @@ the thread looks again. If it does not get to it in time, the answer is no.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import secrets
@@ -138,7 +139,7 @@ class DirectiveWatch:
         """Seconds since 1970 less seconds since boot, by the tower's word."""
         self._map, self._mapped = _map_epoch(folder)
         self._explained, self._noticed_s = -1, float("inf")
-        self._looked_s = float("-inf")
+        self._looked_s, self._remembered = float("-inf"), self._register.epoch
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
         self._standing = Standing(state="grounded", reason=Reason.LEASE, detail="not looked yet")
         self._thread: threading.Thread | None = None
@@ -185,7 +186,8 @@ class DirectiveWatch:
             self._explained = epoch if epoch == self._register.epoch else -1
             if began_s >= self._noticed_s:
                 self._noticed_s = float("inf")
-            return self._standing
+        self._remember()
+        return self._standing
 
     def close(self) -> None:
         """Stop looking; idempotent."""
@@ -228,6 +230,13 @@ class DirectiveWatch:
         for entry in self._register.urgent(since=self._taken):
             self._orders.take(entry)
         self._taken = len(self._register)
+
+    def _remember(self) -> None:
+        """Write down how far the register had come, once the answer is out."""
+        if self._register.epoch != self._remembered:
+            self._remembered = self._register.epoch
+            with contextlib.suppress(StorageError):  # the tower would still notice a rollback
+                self._register.remember()
 
     def _judge(self, epoch: int | None) -> Standing:
         """Work out the standing from what is known.
