@@ -146,9 +146,9 @@ def constants(value: object) -> Iterator[bool | int | float | str | bytes]:
     elif isinstance(value, float):
         yield value * 2 if value else 1.0
     elif isinstance(value, str):
-        yield f"{value}?"
+        yield f"{value}x"
     elif isinstance(value, bytes):
-        yield value + b"?"
+        yield value + b"x"
 
 
 def altered(node: Node, **changes: object) -> Node:
@@ -262,16 +262,16 @@ def text_of(node: ast.AST) -> str:
     return lines[0] if len(lines[0]) <= 90 else f"{lines[0][:87]}..."
 
 
-def mutants_of(file: str) -> list[Mutant]:
+def mutants_of(file: str, source: Path = SOURCE) -> list[Mutant]:
     """Return every mutant of a file."""
     walk = Mutation(file)
-    walk.visit(ast.parse((SOURCE / file).read_text()))
+    walk.visit(ast.parse((source / file).read_text()))
     return walk.found
 
 
-def source_of(mutant: Mutant) -> str:
+def source_of(mutant: Mutant, original: bytes) -> str:
     """Return the source of a mutant."""
-    tree = ast.parse((SOURCE / mutant.file).read_text())
+    tree = ast.parse(original)
     changed = Mutation(mutant.file, mutant.number).visit(tree)
     return ast.unparse(ast.fix_missing_locations(changed))
 
@@ -343,7 +343,7 @@ class Bench:
         kept = compiled.read_bytes()
         try:
             compiled.unlink()
-            path.write_text(source_of(mutant))
+            path.write_text(source_of(mutant, original))
             return self.passes(tests, cpu_s)
         finally:
             path.write_bytes(original)
@@ -369,7 +369,7 @@ def score(bench: Bench, file: str, tests: Sequence[str], equal: set[str], limit:
         report = (bench.folder / "last.txt").read_text()
         raise SystemExit(f"{file}: its tests fail without any change:\n{report[-3000:]}")
     limit_s = 5 * (cpu_of_children_s() - began_s) + 5
-    known = mutants_of(file)
+    known = mutants_of(file, bench.source)
     trying = [mutant for mutant in known if mutant.name not in equal]
     if limit and len(trying) > limit:
         trying = [trying[len(trying) * place // limit] for place in range(limit)]

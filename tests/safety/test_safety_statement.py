@@ -190,8 +190,28 @@ def test_a_payload_that_is_no_statement_is_refused(change: Any) -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        lambda body: body.update(_type="https://in-toto.io/Statement/v2"),
+        lambda body: body.update(extra=1),
+        lambda body: body.pop("predicate"),
+        lambda body: body["subject"].append(deepcopy(body["subject"][0])),
+        lambda body: body.update(predicateType="https://example.com/certificate/v1"),
+        lambda body: body.update(predicate=3),
+    ],
+)
+def test_a_statement_is_checked_without_its_envelope_too(change: Any) -> None:
+    body = json.loads(TEXT)
+    assert Statement.from_json(body) == STATEMENT
+    change(body)
+    with pytest.raises(DamagedData, match="this is no statement"):
+        Statement.from_json(body)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         {"payloadType": "application/json"},
         {"payload": "!"},
+        {"payload": base64.b64encode(TEXT).decode() + "!"},
         {"payload": base64.b64encode(b"[").decode()},
         {"payload": base64.b64encode(b"[]").decode()},
         {"payload": base64.b64encode(TEXT + b" ").decode()},

@@ -16,12 +16,10 @@ from typing import Any, Literal, get_args
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from loopwright.core.digest import digest_bytes
+from loopwright.core.digest import canonical_json, digest_bytes
 from loopwright.core.errors import DamagedData, InvalidConfig, StorageError, UnknownName, Untrusted
 
-Role = Literal[
-    "proposer", "approver", "authority", "recorder", "investigator", "operator", "tower"
-]
+Role = Literal["proposer", "approver", "authority", "recorder", "investigator", "operator", "tower"]
 """``proposer`` registers plans and claims; ``approver`` signs certificates; ``authority`` issues
 directives; ``recorder`` is the key of a black box; ``investigator`` closes occurrences;
 ``operator`` deploys and releases brakes; ``tower`` renews the leases of deployments."""
@@ -204,7 +202,7 @@ class KeyRing:
         """
         partial = path.with_name(f"{path.name}.partial")
         try:
-            partial.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            partial.write_bytes(canonical_json(self.to_json()))
             partial.replace(path)
         except OSError as error:
             raise StorageError(f"{path} could not be written: {error}") from error

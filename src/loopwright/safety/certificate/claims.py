@@ -1,7 +1,7 @@
 """Claims: "of this kind of failure there is less than one in so many episodes, here".
 
 The unit of evidence is the **episode**, not the control step: steps of one episode fail together.
-A claim is tested by the e-process of :func:`~loopwright.core.sequential.log_e_below`, which may be
+A claim is tested by the e-process of :func:`~loopwright.core.sequential.log_e_rare`, which may be
 looked at after each episode and stopped for any reason.
 
 An episode whose outcome is unknown counts as failed: what made it unknown may be what it would
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName
-from loopwright.core.sequential import log_e_below
+from loopwright.core.sequential import log_e_rare
 from loopwright.core.statistics import check_counts, last_true
 
 Level = Literal["D", "C", "B"]
@@ -136,7 +136,7 @@ class Claim:
         """
         if self.bound is None:
             return 0.0
-        return log_e_below(self.against, self.passed + further_passed, self.bound)
+        return log_e_rare(self.against, self.passed + further_passed, self.bound)
 
     @property
     def is_met(self) -> bool:
@@ -199,6 +199,6 @@ def anytime_upper_bound(failed: int, episodes: int, alpha: float) -> float:
 
     def is_possible(rate: float) -> bool:
         # At 0 only where nothing failed, and there every rate is possible that is not rejected.
-        return rate == 0 or log_e_below(failed, episodes - failed, rate) < needed
+        return rate == 0 or log_e_rare(failed, episodes - failed, rate) < needed
 
     return last_true(is_possible, failed / episodes, 1.0)
