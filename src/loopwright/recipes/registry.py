@@ -21,6 +21,7 @@ _BUILT_IN = {
     "emoji-tiny": "loopwright.recipes.emoji:emoji_tiny",
 }
 _TRAININGS = {
+    "structure.tiny": "loopwright.recipes.structure:tiny",
     "wudao.tiny": "loopwright.recipes.wudao:tiny",
     "wudao.laptop": "loopwright.recipes.wudao:laptop",
     "wudao.gpu": "loopwright.recipes.wudao:gpu",

@@ -16,6 +16,7 @@ from loopwright.train.finetune.config import (
     Method,
     Objective,
 )
+from loopwright.train.teacher import TeacherConfig
 
 if TYPE_CHECKING:
     from loopwright.train.finetune.run import Finetuned
@@ -46,6 +47,9 @@ def main(  # noqa: PLR0913  (a command line is wide)
     keep: Keep = "merged",
     chat_template: Path | None = None,
     base: Path | None = None,
+    teacher: Path | None = None,
+    teacher_share: float = 0.5,
+    temperature: float = 2.0,
     seed: int = 0,
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
@@ -76,6 +80,9 @@ def main(  # noqa: PLR0913  (a command line is wide)
         keep: Write a model that stands alone (merged), or the adapter, which needs its base.
         chat_template: Jinja file to use in place of the model's template.
         base: Where the base of MODEL lies, if MODEL is an adapter whose base was moved.
+        teacher: Model folder with the same vocabulary to learn from beside the replies (sft).
+        teacher_share: Part of the loss that is the teacher's.
+        temperature: How much the beliefs of both are softened before they are compared.
         seed: Of order, dropout and first weights.
         json_output: Print JSON instead of sentences.
     """
@@ -99,6 +106,9 @@ def main(  # noqa: PLR0913  (a command line is wide)
         precision=precision,
         keep=keep,
         seed=seed,
+        teacher=None
+        if teacher is None
+        else TeacherConfig(path=str(teacher), share=teacher_share, temperature=temperature),
     )
     from loopwright.train.finetune.run import finetune  # here: it needs torch
 

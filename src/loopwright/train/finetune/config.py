@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.train.teacher import TeacherConfig
 
 Method = Literal["lora", "dora", "full"]
 Objective = Literal["sft", "dpo"]
@@ -81,9 +82,13 @@ class FinetuneConfig:
     keep: Keep = "merged"
     """What to write: a model that stands alone, or the adapter, which needs its base."""
     seed: int = 0
+    teacher: TeacherConfig | None = None
+    """Whom to learn from beside the replies (sft): a model with the same vocabulary."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        if self.teacher is not None and self.objective != "sft":
+            raise InvalidConfig(f"objective {self.objective!r} has no teacher; only 'sft' has one")
         for name in ("batch", "accumulate", "checkpoint_every_steps"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")

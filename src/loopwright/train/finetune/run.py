@@ -25,6 +25,7 @@ from loopwright.train.finetune.config import FinetuneConfig
 from loopwright.train.finetune.documents import Document, documents_of, reply_document
 from loopwright.train.finetune.dpo import Preference, Preferences, preference_error, reference
 from loopwright.train.finetune.examples import InvalidExamples, read_conversations, read_pairs
+from loopwright.train.finetune.nats import Lesson
 from loopwright.train.finetune.packing import Order, Rows, fill_rows, require_isolation
 from loopwright.train.finetune.sft import Imitation, imitation_error
 from loopwright.train.trainer import LossAt, TrainerConfig, train
@@ -111,7 +112,8 @@ def finetune(  # noqa: PLR0913  (what, from what, to where, how)
         start.tokenizer.chat_template = chat_template.read_text(encoding="utf-8")
     work = out.with_name(f".{out.name}.training")
     work.mkdir(exist_ok=True)
-    run = _Run(start, config, work, _identity(start, config, data), progress)
+    teacher = _teacher(config, start)
+    run = _Run(start, config, work, _identity(start, config, data, teacher), progress, teacher)
     task = (
         run.imitation(data, validation)
         if config.objective == "sft"
@@ -130,8 +132,9 @@ class _Run:
         work: Path,
         identity: str,
         progress: ProgressSink,
+        teacher: LanguageModel | None,
     ) -> None:
-        self.model, self.config, self.work = model, config, work
+        self.model, self.config, self.work, self.teacher = model, config, work, teacher
         self.identity, self.progress, self.device = identity, progress, model.device
         self.adapted: Adapted
 
@@ -140,13 +143,14 @@ class _Run:
         rows, examples, left_out = self._conversations(data)
         held = None if validation is None else self._conversations(validation)[0]
         if self.config.packed:
-            require_isolation(self.model, rows)
+            for each in filter(None, (self.model, self.teacher)):
+                require_isolation(each, rows)
         adapted = self._adapt()
         return _Task(
             rows=len(rows),
             examples=examples,
             left_out=left_out,
-            loss=lambda order: Imitation(adapted, rows, order, self.device),
+            loss=lambda order: Imitation(adapted, rows, order, self.device, self._lesson()),
             judge=None if held is None else lambda: imitation_error(adapted, held, self.device),
         )
 
@@ -187,6 +191,7 @@ class _Run:
             "base": self.model.digest,
             "data": digest_file(data),
             "config": _settings(config),
+            **_taught_by(self.teacher),
             "before": before,
             "after": after,
         }
@@ -202,6 +207,13 @@ class _Run:
             before=before,
             after=after,
         )
+
+    def _lesson(self) -> Lesson | None:
+        said = self.config.teacher
+        if said is None or self.teacher is None:
+            return None
+        module = self.teacher.module
+        return Lesson(teacher=module, temperature=said.temperature, share=said.share)
 
     def _adapt(self) -> Adapted:
         self.adapted = adapt(self.model.module, self.config.adapt, seed=self.config.seed)
@@ -264,7 +276,8 @@ class _Run:
                 "is the reply empty, or does the template hide it?"
             )
         longest = max(len(document.tokens) for document in documents)
-        return longest <= min(self.config.row_tokens, self.model.context_tokens or longest)
+        room = [model.context_tokens for model in (self.model, self.teacher) if model]
+        return longest <= min(self.config.row_tokens, *(tokens or longest for tokens in room))
 
     def _write(self, base: Path, out: Path, lineage: Mapping[str, Json]) -> Candidate:
         staged = self.work / "candidate"
@@ -286,9 +299,38 @@ class _Run:
         return candidate
 
 
-def _identity(model: LanguageModel, config: FinetuneConfig, data: Path) -> str:
+def _teacher(config: FinetuneConfig, student: LanguageModel) -> LanguageModel | None:
+    """Return the teacher of a fine-tune, if there is one.
+
+    Raises:
+        InvalidConfig: Its vocabulary is another one than the student's.
+    """
+    if config.teacher is None:
+        return None
+    teacher = load(
+        Path(config.teacher.path), precision=_loaded_precision(config), device=student.device
+    )
+    mine, theirs = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    if mine != theirs:
+        apart = sorted(token for token, _ in mine.items() ^ theirs.items())
+        raise InvalidConfig(
+            f"the teacher {config.teacher.path} has another vocabulary than the student: "
+            f"{len(theirs)} tokens, expected {len(mine)}; {apart[0]!r} is one of {len(set(apart))} "
+            "that differ. Choose a teacher with the tokenizer of the student"
+        )
+    return teacher
+
+
+def _taught_by(teacher: LanguageModel | None) -> dict[str, Json]:
+    return {} if teacher is None else {"teacher": teacher.digest}
+
+
+def _identity(
+    model: LanguageModel, config: FinetuneConfig, data: Path, teacher: LanguageModel | None
+) -> str:
     return digest_json(
         {
+            **_taught_by(teacher),
             "model": model.digest,
             "template": model.chat_template,
             "data": digest_file(data) if data.is_file() else None,
@@ -301,6 +343,10 @@ def _settings(config: FinetuneConfig) -> dict[str, Json]:
     """Return, as plain data, what of a configuration changes the numbers that are learned."""
     settings = asdict(config)
     del settings["keep"], settings["accumulate"], settings["checkpoint_every_steps"]
+    if settings["teacher"] is None:
+        del settings["teacher"]
+    else:
+        del settings["teacher"]["path"]  # who it is counts, not where it lies
     return json.loads(json.dumps(settings))
 
 

@@ -1,0 +1,1 @@
+"""Backbones of proteins as experiments found them: sequences with their torsions."""
