@@ -46,6 +46,64 @@ class TestCheckText:
         assert tool("check_text").main(repository) == 1
         assert "notes.md:2:" in capsys.readouterr().out
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Certified to ISO 10218-1.",
+            "This robot is ISO 13482 certified",
+            "It is ISO/TS 15066 compliant.",
+            "the filter meets SIL 3",
+            "a PL d rated brake",
+            "complies with the requirements of IEC 61508",
+            "developed in conformity with DO-178C",
+            "EU AI Act compliance out of the box",
+            "fulfils international standards",
+            "def is_iso_10218_certified(): ...",
+            "Nothing else moves. Conforms to ISO 10218.",
+            "certified\nto ISO 10218",
+        ],
+    )
+    def test_claims_of_conformity_are_named(
+        self, repository: Path, text: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (repository / "page.md").write_text(f"# A page\n\n{text}\n")
+        subprocess.run(["git", "-C", repository, "add", "-A"], check=True)
+        assert tool("check_text").main(repository) == 1
+        assert "page.md:3: claims" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'sources = ["ISO 10218-1:2025, as reported by a vendor"]',
+            "The number comes from ISO/TS 15066, Annex A.",
+            "It is not certified to ISO 10218.",
+            "No page claims conformity with ISO 10218 or an integrity level.",
+            "A certificate names the level C of its claims.",
+            "Timestamps are ISO 8601.",
+            "The certified candidate is loaded. See ISO 10218 for limits of speed.",
+        ],
+    )
+    def test_sources_and_denials_are_no_claims(self, repository: Path, text: str) -> None:
+        (repository / "page.md").write_text(f"# A page\n\n{text}\n")
+        subprocess.run(["git", "-C", repository, "add", "-A"], check=True)
+        assert tool("check_text").main(repository) == 0
+
+    def test_nothing_here_claims_conformity(self) -> None:
+        check = tool("check_text")
+        said = [
+            f"{path.relative_to(ROOT)}:{text}"
+            for path in check.tracked_files(ROOT)
+            if path.suffix in (".md", ".py", ".toml") and "tests" not in path.parts
+            for text in check.claims(path.read_text())
+        ]
+        assert said == []
+
+    def test_tests_may_quote_what_is_banned(self, repository: Path) -> None:
+        (repository / "tests").mkdir()
+        (repository / "tests" / "test_words.py").write_text("certified to ISO 10218")
+        subprocess.run(["git", "-C", repository, "add", "-A"], check=True)
+        assert tool("check_text").main(repository) == 0
+
     def test_only_tracked_and_small_files_pass(
         self, repository: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
