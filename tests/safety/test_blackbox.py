@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from loopwright.core.errors import DamagedData, InvalidConfig, RecorderLost
+from loopwright.core.errors import DamagedData, InvalidConfig, RecorderLost, Untrusted
 from loopwright.safety.blackbox import (
     FIELDS,
     BlackBox,
@@ -33,6 +33,7 @@ from loopwright.safety.blackbox import (
     summarise,
 )
 from loopwright.safety.blackbox.fields import Layout
+from loopwright.safety.body import RobotEntry
 from loopwright.safety.chain import ChainWriter, read_chain, verify_chain
 from loopwright.safety.decision import Reason
 from loopwright.safety.keys import Holder, KeyRing, SigningKey
@@ -193,7 +194,7 @@ def test_replay_is_bit_exact_from_the_start_and_from_within_a_contact(tmp_path: 
     flight = read_flight(tmp_path / "f")
     assert len(flight.snapshots) == 2
     for start in flight.snapshots:
-        report = replay(flight, plant_of(flight), start)
+        report = replay(flight, plant_of(flight, trusted=True), start)
         assert report.exact
         assert report.steps == 400 - start.next_step
         assert report.same_build
@@ -332,10 +333,19 @@ def test_heads_come_by_themselves_and_cover_the_flight(tmp_path: Path) -> None:
 
 
 def test_a_header_or_a_table_that_lacks_something_is_refused(tmp_path: Path) -> None:
-    whole = flight_header().to_json()
+    whole = flight_header().to_json() | {"clock": {}}
     require_mandatory(whole)
     assert FlightHeader.from_json(whole) == flight_header()
-    for name in ("robot_id", "robot", "body", "candidate", "certificate", "filter", "limits"):
+    for name in (
+        "robot_id",
+        "robot",
+        "body",
+        "candidate",
+        "certificate",
+        "filter",
+        "limits",
+        "clock",
+    ):
         with pytest.raises(InvalidConfig, match=name):
             require_mandatory({k: v for k, v in whole.items() if k != name})
     for field in FIELDS:
@@ -366,8 +376,22 @@ def test_the_summary_counts_and_the_events_are_in_order(tmp_path: Path) -> None:
     assert (summary.steps, summary.altered, summary.stopping) == (400, 400, stopped)
     assert summary.duration_s == pytest.approx(399 * STEP_S)
     assert summary.margins["least"] == 0.7
-    times = [time_s for time_s, _, _ in flight.events()]
-    assert times == sorted(times)
-    texts = [text for _, _, text in flight.events()]
-    assert "step 41: BRAKED, stopping" in texts
-    assert "go" in texts
+    texts = [event.text for event in flight.events()]
+    assert texts[:3] == ["go", "step 0: CLAMPED, moving", "step 41: BRAKED, stopping"]
+    assert len(texts) == 17
+
+
+def test_a_file_of_strangers_calls_no_function_of_its_choice(tmp_path: Path) -> None:
+    robot = RobotEntry(body="none", plant="os:system", config={"command": "false"})
+    with BlackBox(tmp_path / "f", flight_header(robot=robot), KEY):
+        pass
+    with pytest.raises(Untrusted, match="os:system"):
+        plant_of(read_flight(tmp_path / "f"))
+
+
+def test_times_of_the_loop_are_times_of_the_day(tmp_path: Path) -> None:
+    before_ns = time.time_ns()
+    with BlackBox(tmp_path / "f", flight_header(), KEY) as box:
+        box.note("operator", "now")
+    flight = read_flight(tmp_path / "f")
+    assert abs(flight.utc_ns(flight.notes[0].monotonic_s) - before_ns) < 5e9

@@ -6,7 +6,7 @@ whom, :mod:`.fields` what a step is made of, :mod:`.recorder` writes while the r
 """
 
 from loopwright.safety.blackbox.fields import FIELDS, Field, StepRecord
-from loopwright.safety.blackbox.flight import Flight, Note, Snapshot, read_flight
+from loopwright.safety.blackbox.flight import Event, Flight, Note, Snapshot, read_flight
 from loopwright.safety.blackbox.header import FlightHeader, require_mandatory
 from loopwright.safety.blackbox.recorder import BlackBox
 from loopwright.safety.blackbox.replay import ReplayReport, plant_of, replay
@@ -15,6 +15,7 @@ from loopwright.safety.blackbox.summary import FlightSummary, summarise
 __all__ = [
     "FIELDS",
     "BlackBox",
+    "Event",
     "Field",
     "Flight",
     "FlightHeader",

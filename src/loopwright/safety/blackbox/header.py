@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class FlightHeader:
     """Digest of interpreter and libraries."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data, with everything that a reader needs."""
+        """Return plain data, with everything that a reader needs but the clock."""
         return {
             "format": FORMAT,
             **asdict(self),
@@ -76,14 +77,19 @@ class FlightHeader:
 
 
 _WORDS = ("robot_id", "candidate", "certificate", "filter", "instruction", "build")
-_PLAIN = ("robot", "body", "limits")
+_PLAIN = ("robot", "body", "limits", "clock")
+
+
+def clock_now() -> dict[str, Json]:
+    """Return one moment by both clocks: what makes times of the loop times of the day."""
+    return {"utc_ns": time.time_ns(), "monotonic_s": time.monotonic()}
 
 
 def require_mandatory(header: Mapping[str, Any]) -> None:
     """Refuse a flight whose header or step record lacks what must be recorded.
 
     Args:
-        header: Plain data, as :meth:`FlightHeader.to_json` returns it.
+        header: Plain data, as :meth:`FlightHeader.to_json` returns it, and ``clock``.
 
     Raises:
         InvalidConfig: Something is missing or empty; all of it is named.

@@ -21,6 +21,7 @@ from loopwright.safety.blackbox.header import (
     KIND_SNAPSHOT,
     KIND_STEP,
     FlightHeader,
+    clock_now,
     require_mandatory,
 )
 from loopwright.safety.chain import ChainWriter
@@ -59,7 +60,7 @@ class BlackBox:
             InvalidConfig: The file exists, or a mandatory field is empty.
             RecorderLost: The operating system refused.
         """
-        header = flight.to_json()
+        header = {**flight.to_json(), "clock": clock_now()}
         require_mandatory(header)
         self._layout = Layout(flight.body.size)
         self._lost: str | None = None

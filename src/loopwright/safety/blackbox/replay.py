@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loopwright.core.errors import InvalidConfig
+from loopwright.core.errors import InvalidConfig, Untrusted
 from loopwright.core.stage import resolve_entry
 from loopwright.safety.blackbox.flight import Flight, Snapshot
 from loopwright.safety.body import Measured, Plant
@@ -40,15 +40,30 @@ class ReplayReport:
         return self.steps > 0 and self.first_difference is None and self.missing == 0
 
 
-def plant_of(flight: Flight) -> Plant:
+OWN_PLANTS = "loopwright.scenarios."
+"""Plants that may be made on the word of any file."""
+
+
+def plant_of(flight: Flight, *, trusted: bool = False) -> Plant:
     """Make the plant that the header of a flight names.
+
+    Args:
+        flight: What was recorded.
+        trusted: Whether whoever recorded it is known, by verifying the chain: the header may name
+            any function of any installed package, and that is called.
 
     Raises:
         InvalidConfig: It names none, or one that cannot be imported.
+        Untrusted: It names one that is none of Loopwright's, and the flight is not trusted.
     """
     robot = flight.header.robot
     if robot.plant is None:
         raise InvalidConfig(f"{flight.header.body.robot} has no plant; a real robot is no replay")
+    if not trusted and not robot.plant.startswith(OWN_PLANTS):
+        raise Untrusted(
+            f"this flight would call {robot.plant!r}, which is no plant of Loopwright; verify who "
+            "recorded it first"
+        )
     return resolve_entry(robot.plant)(**robot.config)
 
 
