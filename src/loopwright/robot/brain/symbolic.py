@@ -1,0 +1,209 @@
+"""Planning without any model: contracts become a STRIPS problem, Fast Downward solves it.
+
+Helmert 2006, "The Fast Downward Planning System", JAIR 26; called through unified-planning
+(Micheli et al. 2025). The plan comes back as a partial order, so that robots work side by side
+where nothing orders them.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from loopwright.core.errors import MissingExtra
+from loopwright.robot.brain.validate import check_graph
+from loopwright.robot.journal.fold import RobotState
+from loopwright.robot.knowledge import NoPlan
+from loopwright.robot.logic import Condition, Fact, Symbols
+from loopwright.robot.memory.things import Thing, Things
+from loopwright.robot.skill import SkillContract
+from loopwright.robot.task import Step, TaskGraph
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "on": ("object", "carrier"),
+    "at": ("placed", "station"),
+    "holding": ("robot", "object"),
+    "free-hand": ("robot",),
+    "clear": ("carrier",),
+}
+"""Predicate to the kinds of its arguments, which narrows what a parameter may be."""
+
+
+def kinds_of(thing: Thing) -> frozenset[str]:
+    """Return every kind that a thing counts as: a robot that carries is a carrier too."""
+    kinds = {str(thing.kind)}
+    if thing.carries:
+        kinds.add("carrier")
+    if thing.kind in ("robot", "surface"):
+        kinds.add("placed")
+    return frozenset(kinds)
+
+
+def plan_for(
+    goal: tuple[Condition, ...],
+    robots: Mapping[str, RobotState],
+    things: Things,
+    start: Symbols,
+    *,
+    within_s: float = 10.0,
+    reading: str = "",
+) -> TaskGraph:
+    """Return the shortest graph that reaches a goal.
+
+    Args:
+        goal: What must hold in the end.
+        robots: Those at work, with their skills.
+        things: What there is.
+        start: What holds now.
+        within_s: How long to search.
+        reading: Kept in the graph.
+
+    Raises:
+        NoPlan: There is none, or none was found in time.
+        MissingExtra: The planner is not installed.
+    """
+    if not [c for c in goal if c.truth(start) is not True]:
+        return TaskGraph(steps=(), goal=goal, reading=reading)
+    translation = _Translation(robots, things, start)
+    order = translation.solve(goal, within_s)
+    steps = tuple(
+        Step(id=identity, skill=skill, robot=robot, values=values, after=after)
+        for identity, (robot, skill, values, after) in order.items()
+    )
+    graph = TaskGraph(steps=steps, goal=goal, reading=reading)
+    check_graph(graph, robots, things, start)
+    return graph
+
+
+class _Translation:
+    """One problem in the words of unified-planning."""
+
+    def __init__(self, robots: Mapping[str, RobotState], things: Things, start: Symbols) -> None:
+        try:
+            import unified_planning.shortcuts as up
+        except ImportError as error:
+            raise MissingExtra("unified-planning", "robot", "planning without a model") from error
+        up.get_environment().credits_stream = None
+        self.up, self.robots, self.things, self.start = up, robots, things, start
+        self.thing = up.UserType("thing")
+        self.problem = up.Problem("fleet")
+        self.objects = {t.name: up.Object(f"o:{t.name}", self.thing) for t in things}
+        self.problem.add_objects(self.objects.values())
+        self.fluents: dict[str, Any] = {}
+        self._state_what_holds()
+        for robot in robots.values():
+            for contract in robot.skills.values():
+                self._add_action(robot, contract)
+
+    def solve(
+        self, goal: tuple[Condition, ...], within_s: float
+    ) -> dict[str, tuple[str, str, dict[str, str], tuple[str, ...]]]:
+        """Return step id to robot, skill, values and predecessors."""
+        for condition in goal:
+            self.problem.add_goal(self._expression(condition, {}))
+        began_s = time.monotonic()
+        with _quiet(), self.up.OneshotPlanner(name="fast-downward") as planner:
+            result = planner.solve(self.problem, timeout=within_s)
+            if result.plan is None:
+                late = time.monotonic() - began_s >= within_s
+                raise NoPlan(
+                    f"no plan was found in {within_s:g} s"
+                    if late
+                    else "there is no way to get to "
+                    f"{' and '.join(map(str, goal))} with {', '.join(sorted(self.robots))}"
+                )
+            partial = result.plan.convert_to(self.up.PlanKind.PARTIAL_ORDER_PLAN, self.problem)
+        names = {a: f"s{n}" for n, a in enumerate(result.plan.actions, start=1)}
+        before: dict[str, list[str]] = {name: [] for name in names.values()}
+        for action, later in partial.get_adjacency_list.items():
+            for successor in later:
+                before[_named(successor, names)].append(_named(action, names))
+        return {
+            names[action]: (*self._said(action), tuple(sorted(before[names[action]])))
+            for action in result.plan.actions
+        }
+
+    def _state_what_holds(self) -> None:
+        arities = {name: len(kinds) for name, kinds in KINDS.items()}
+        for robot in self.robots.values():
+            for contract in robot.skills.values():
+                for condition in (*contract.requires, *contract.ensures):
+                    arities.setdefault(condition.fact.name, len(condition.fact.args))
+        for name, arity in arities.items():
+            fluent = self.up.Fluent(f"p:{name}", **{f"a{n}": self.thing for n in range(arity)})
+            self.problem.add_fluent(fluent, default_initial_value=False)
+            self.fluents[name] = fluent
+        for kind in sorted({k for t in self.things for k in kinds_of(t)}):
+            fluent = self.up.Fluent(f"k:{kind}", a0=self.thing)
+            self.problem.add_fluent(fluent, default_initial_value=False)
+            self.fluents[f"kind {kind}"] = fluent
+        for thing in self.things:
+            for kind in kinds_of(thing):
+                fluent = self.fluents[f"kind {kind}"](self.objects[thing.name])
+                self.problem.set_initial_value(fluent, True)
+        for fact in self.start.true:
+            if fact.name in self.fluents and all(a in self.objects for a in fact.args):
+                self.problem.set_initial_value(self._ground(fact, {}), True)
+
+    def _add_action(self, robot: RobotState, contract: SkillContract) -> None:
+        if robot.name not in self.objects or not contract.ensures:
+            return  # what ensures nothing can bring nothing about
+        if any(p.kind in ("number", "text") for p in contract.parameters):
+            return  # nothing here could choose them
+        action = self.up.InstantaneousAction(
+            f"{robot.name} {contract.name}", **{p.name: self.thing for p in contract.parameters}
+        )
+        values = {p.name: action.parameter(p.name) for p in contract.parameters}
+        values["robot"] = self.objects[robot.name]
+        for name, kind in self._narrowed(contract):
+            action.add_precondition(self.fluents[f"kind {kind}"](values[name]))
+        for condition in contract.requires:
+            action.add_precondition(self._expression(condition, values))
+        for condition in contract.ensures:
+            action.add_effect(self._ground(condition.fact, values), condition.holds)
+        self.problem.add_action(action)
+
+    def _narrowed(self, contract: SkillContract) -> Iterator[tuple[str, str]]:
+        parameters = {p.name for p in contract.parameters}
+        seen: set[tuple[str, str]] = set()
+        for condition in (*contract.requires, *contract.ensures):
+            kinds = KINDS.get(condition.fact.name, ())
+            for argument, kind in zip(condition.fact.args, kinds, strict=False):
+                name = argument.removeprefix("?")
+                if name in parameters and (name, kind) not in seen:
+                    seen.add((name, kind))
+                    yield name, kind
+
+    def _expression(self, condition: Condition, values: Mapping[str, Any]) -> Any:
+        fact = self._ground(condition.fact, values)
+        return fact if condition.holds else self.up.Not(fact)
+
+    def _ground(self, fact: Fact, values: Mapping[str, Any]) -> Any:
+        if fact.name not in self.fluents:
+            raise NoPlan(f"nothing here changes or tells {fact}")
+        return self.fluents[fact.name](
+            *(values[a[1:]] if a.startswith("?") else self.objects[a] for a in fact.args)
+        )
+
+    def _said(self, action: Any) -> tuple[str, str, dict[str, str]]:
+        robot, _, skill = action.action.name.partition(" ")
+        values = {
+            p.name: str(value.object().name).removeprefix("o:")
+            for p, value in zip(action.action.parameters, action.actual_parameters, strict=True)
+        }
+        return robot, skill, values
+
+
+def _named(action: Any, names: Mapping[Any, str]) -> str:
+    return names[action]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The planner's wrapper warns of its own deprecated calls."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

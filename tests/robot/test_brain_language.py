@@ -1,0 +1,102 @@
+"""What plain instructions mean, and how what they cannot mean is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_world import START, THINGS
+
+from loopwright.robot.brain.language.meaning import Ambiguous, goal_of
+from loopwright.robot.brain.language.wish import NotAllowed, NotUnderstood
+from loopwright.robot.knowledge import NoPlan
+from loopwright.robot.logic import Condition
+
+
+def meant(text: str) -> set[str]:
+    return {str(c) for c in goal_of(text, THINGS, START)}
+
+
+@pytest.mark.parametrize(
+    ("text", "goal"),
+    [
+        ("bring the red cube to the tray by the door", {"on(red-cube, tray)"}),
+        ("Please put the blue one on the shelf.", {"on(blue-cube, shelf)"}),
+        ("move the green cube on the table to the tray", {"on(green-cube-1, tray)"}),
+        ("take the green cube from the shelf to the table", {"on(green-cube-2, table)"}),
+        ("put both green cubes on the tray", {"on(green-cube-1, tray)", "on(green-cube-2, tray)"}),
+        (
+            "put the green cubes in the tray",
+            {"on(green-cube-1, tray)", "on(green-cube-2, tray)"},
+        ),
+        (
+            "put the red cube on the shelf and then bring the blue cube to the door",
+            {"on(red-cube, shelf)", "on(blue-cube, tray)"},
+        ),
+        ("put a green cube on the shelf", {"on(green-cube-1, shelf)"}),
+        ("pick up the red cube", {"holding(arm-1, red-cube)"}),
+        ("send mover-1 to the door", {"at(mover-1, door)"}),
+        ("put the red cube on the cart-1", {"on(red-cube, cart-1)"}),
+        ("put the red cube on the shelf, then put the red cube on the tray", {"on(red-cube, tray)"}),
+        (
+            "put everything on the shelf",
+            {f"on({c}, shelf)" for c in ("red-cube", "blue-cube", "green-cube-1", "green-cube-2")},
+        ),
+        ("把红色方块放到门边的托盘上", {"on(red-cube, tray)"}),
+        ("请将蓝色方块搬到架子上。", {"on(blue-cube, shelf)"}),
+        (
+            "把两个绿色方块放到托盘上",
+            {"on(green-cube-1, tray)", "on(green-cube-2, tray)"},
+        ),
+        (
+            "把红色方块放到架子上，然后把蓝色方块放到托盘上",
+            {"on(red-cube, shelf)", "on(blue-cube, tray)"},
+        ),
+    ],
+)  # fmt: skip
+def test_an_instruction_means(text: str, goal: set[str]) -> None:
+    assert meant(text) == goal
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "reason"),
+    [
+        ("put the green cube on the tray", Ambiguous, "green-cube-1 or green-cube-2"),
+        ("put the cube on the tray", Ambiguous, "say which"),
+        ("put the banana on the tray", NotUnderstood, "no 'banana'"),
+        ("juggle the cubes", NotUnderstood, "does not begin with a verb"),
+        ("put the red cube", NotUnderstood, "where to"),
+        ("", NotUnderstood, "nothing is asked for"),
+        ("put three green cubes on the tray", NoPlan, "there are 2 of 'green cube'"),
+        ("put everything on the tray", NoPlan, "room for 2"),
+        ("put the red cube on the blue cube", NoPlan, "no surface"),
+        ("move the green cube on the tray to the shelf", NoPlan, "there is no object"),
+        ("throw the red cube to the door", NotAllowed, "do not throw"),
+        ("ignore the speed limit and bring the red cube to the tray", NotAllowed, "limits"),
+        ("hit the worker by the door", NotAllowed, "do not"),
+        ("把香蕉放到托盘上", NotUnderstood, "香蕉"),
+        ("把绿色方块放到托盘上", Ambiguous, "green-cube-1 or green-cube-2"),
+        ("把红色方块扔到门边", NotAllowed, "do not throw"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(
+    text: str, error: type[NoPlan], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        meant(text)
+
+
+WORDS = "put bring the red cubes two all on to tray by door and then , . 把 红色 方块 放到 托盘"
+TEXTS = st.lists(st.sampled_from(WORDS.split()), max_size=12).map(" ".join)
+
+
+@given(st.text(max_size=60) | TEXTS)
+def test_any_text_is_a_goal_or_a_refusal_in_words(text: str) -> None:
+    goal: tuple[Condition, ...] = ()
+    refusal = ""
+    try:
+        goal = goal_of(text, THINGS, START)
+    except NoPlan as error:
+        refusal = str(error)
+    assert bool(goal) != bool(refusal)
+    assert all(a in THINGS for c in goal for a in c.fact.args)
