@@ -37,7 +37,10 @@ def meant(text: str) -> set[str]:
         ("pick up the red cube", {"holding(arm-1, red-cube)"}),
         ("send mover-1 to the door", {"at(mover-1, door)"}),
         ("put the red cube on the cart-1", {"on(red-cube, cart-1)"}),
-        ("put the red cube on the shelf, then put the red cube on the tray", {"on(red-cube, tray)"}),
+        (
+            "put the red cube on the shelf, then put the red cube on the tray",
+            {"on(red-cube, tray)"},
+        ),
         (
             "put everything on the shelf",
             {f"on({c}, shelf)" for c in ("red-cube", "blue-cube", "green-cube-1", "green-cube-2")},
