@@ -50,9 +50,10 @@ _CLAIM = (
     r"certifi(?:ed|es|cation)|complian(?:t|ce)|compl(?:y|ies)|conform(?:s|ant|ity|ing)?|accredited"
     r"|approved|qualified|capable|rated|fulfil(?:s|led)?|satisf(?:y|ies)|meets?|achieves?"
 )
+_GAP = r"[^\w.!?]+"  # between words of one sentence
 _CLAIMED = re.compile(
-    rf"\b(?:{_STANDARD})\W+(?:\w+\W+){{0,2}}?(?:{_CLAIM})\b"
-    rf"|\b(?:{_CLAIM})\W+(?:\w+\W+){{0,5}}?(?:{_STANDARD})",
+    rf"\b(?:{_STANDARD}){_GAP}(?:\w+{_GAP}){{0,2}}?(?:{_CLAIM})\b"
+    rf"|\b(?:{_CLAIM}){_GAP}(?:\w+{_GAP}){{0,5}}?(?:{_STANDARD})",
     re.IGNORECASE,
 )
 _DENIED = re.compile(r"\b(?:no|not|never|nor|neither|without|cannot|none|nothing)\b", re.IGNORECASE)
