@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from loopwright.core.digest import digest_json
 from loopwright.safety.accountability import who
 from loopwright.safety.admission import ADMISSIONS, filed_under
 from loopwright.safety.chain.frames import Walk, pack_frame
+from loopwright.safety.decision import Reason
 from loopwright.safety.directive.deployment import Deployment, deployed
 from loopwright.safety.directive.match import Clause, Match
 from loopwright.safety.directive.orders import Directive, release
@@ -46,8 +47,9 @@ if TYPE_CHECKING:  # the fleet must stay small
 
 RATE_HZ = 10.0
 SEED = 20261122
-_SLOT = struct.Struct("<d")
-"""Moment since which a deployment may not move, by the clock since boot; 0 while it may."""
+_SLOT = struct.Struct("<dq")
+"""Moment since which a deployment may not move, by the clock since boot, 0 while it may; and the
+reason."""
 
 
 def digest_of(*name: object) -> str:
@@ -147,10 +149,11 @@ def run_deployment(folder: Path, deployment: Deployment, slot: int, lease_s: flo
     while os.getppid() == parent:
         time.sleep(max(0.0, due_s - time.monotonic()))
         due_s += period_s
-        if watch.poll().may_move == stopped:
+        standing = watch.poll()
+        if standing.may_move == stopped:
             stopped = not stopped
-            since_s = time.clock_gettime(time.CLOCK_BOOTTIME) if stopped else 0.0
-            _SLOT.pack_into(board, slot * _SLOT.size, since_s)
+            since_s = now_s() if stopped else 0.0
+            _SLOT.pack_into(board, slot * _SLOT.size, since_s, standing.reason)
 
 
 def run_fleet(folder: Path, size: int, lease_s: float) -> None:
@@ -195,7 +198,7 @@ class Board:
 
     def __init__(self, folder: Path, size: int) -> None:
         """Lay out the shared memory; at first nothing may move."""
-        (folder / "slots").write_bytes(_SLOT.pack(1.0) * size)
+        (folder / "slots").write_bytes(_SLOT.pack(1.0, 0) * size)
         with (folder / "slots").open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
         self._size = size
@@ -204,6 +207,10 @@ class Board:
         """Return slot to moment, of those that may not move."""
         moments = (_SLOT.unpack_from(self._map, i * _SLOT.size)[0] for i in range(self._size))
         return {slot: moment for slot, moment in enumerate(moments) if moment}
+
+    def reason(self, slot: int) -> Reason:
+        """Return why a deployment stopped last."""
+        return Reason(_SLOT.unpack_from(self._map, slot * _SLOT.size)[1])
 
     def wait(self, count: int, within_s: float) -> dict[int, float]:
         """Wait until that many may not move; return them however many they are."""
@@ -230,8 +237,8 @@ class Orders:
     each_s: list[float]
     """The same of every affected deployment."""
     missed: int = 0
-    wrong: int = 0
-    """Deployments that stopped without being affected."""
+    wrong: list[str] = field(default_factory=list)
+    """Reason of each deployment that stopped without being affected."""
 
 
 def measure_orders(site: Site, board: Board, fleet: list[Deployment], rounds: int) -> Orders:
@@ -247,7 +254,7 @@ def measure_orders(site: Site, board: Board, fleet: list[Deployment], rounds: in
         board.wait(len(affected), 5)
         time.sleep(2 / RATE_HZ)  # time for somebody to stop who should not
         stopped = board.stopped()
-        orders.wrong += len(set(stopped) - affected)
+        orders.wrong += [board.reason(slot).name for slot in set(stopped) - affected]
         orders.missed += len(affected - set(stopped))
         times = [stopped[slot] - began_s for slot in affected & set(stopped)]
         orders.each_s += times
@@ -416,7 +423,7 @@ def report_fleet(bench: Benchmark, folder: Path) -> None:
     """Measure directives and cuts on a fleet of processes."""
     from benchmarks.harness import Measurement
 
-    size, lease_s = 200, 6.0 if bench.quick else 30.0
+    size, lease_s = 200, 10.0 if bench.quick else 30.0
     rounds = 7 if bench.quick else 35
     folder.mkdir()
     site, board, fleet = Site(folder), Board(folder, size), fleet_of(size)
@@ -450,13 +457,15 @@ def report_fleet(bench: Benchmark, folder: Path) -> None:
         )
     for name, value in (
         ("affected, not stopped", orders.missed),
-        ("stopped, not affected", orders.wrong),
+        ("stopped, not affected", len(orders.wrong)),
     ):
         bench.add(
             Measurement(
                 metric=name, value=value, unit="deployments", n=rounds * size, target="<= 0"
             )
         )
+    if orders.wrong:
+        bench.note(f"stopped, not affected, by reason: {', '.join(sorted(orders.wrong))}")
     for how, (times, left) in cuts.items():
         bench.add(
             Measurement(

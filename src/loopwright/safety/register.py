@@ -184,7 +184,7 @@ class Register:
         """
         with self._alone():
             self.refresh()
-            admission = self._admit(signed)
+            admission = self._admit(signed, signed.statement.digest)
             time_s = max(time.time(), self._index.last_time_s)
             payload = pack(time_s, filed_under(signed.statement), signed)
             if admission.urgent:
@@ -476,14 +476,18 @@ class Register:
                 raise Untrusted("its frame says another kind, or it is not in canonical form")
             if cover_of(payload).filed != filing_digest(filed_under(entry.statement)):
                 raise Untrusted("it is filed under another name than its own")
-            self._admit(entry.signed)
+            self._admit(entry.signed, entry.digest)
         except (Untrusted, DamagedData, InvalidConfig) as error:
             raise Untrusted(
                 f"entry {number} of the register {self.folder} may not stand there: {error}"
             ) from error
 
-    def _admit(self, signed: Signed) -> Admission:
+    def _admit(self, signed: Signed, digest: str) -> Admission:
         """Return the rules of a statement's kind, after holding it against them.
+
+        Args:
+            signed: What is to be admitted.
+            digest: Of its statement.
 
         Raises:
             Untrusted: It breaks one.
@@ -497,7 +501,7 @@ class Register:
             resolve_entry(admission.form)(statement)
         if admission.bound and statement.predicate.get("register") != self.id:
             raise Untrusted(f"this {statement.kind} was written for another register")
-        if (found := self._index.numbers.get(bytes.fromhex(statement.digest))) is not None:
+        if (found := self._index.numbers.get(bytes.fromhex(digest))) is not None:
             raise Untrusted(
                 f"this {statement.kind} is registered already, as number {found}; a statement "
                 "counts once"

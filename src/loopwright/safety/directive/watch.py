@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import os
 import secrets
+import struct
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,9 @@ State = Literal["clear", "restricted", "grounded"]
 
 LOOK_S = 0.5
 """Longest pause between two looks at the register and the lease."""
-PATIENCE_S = 1.0
-"""How long a change of the epoch may stay unexplained."""
+PATIENCE_S = 2.0
+"""How long a change of the epoch may stay unexplained; then nothing moves until it is."""
+_EPOCH = struct.Struct("<Q")
 _PAUSE_S = 0.02
 """Shortest pause between two looks."""
 
@@ -126,7 +128,9 @@ class DirectiveWatch:
         config = config or WatchConfig()
         self._folder, self._ring, self._deployment = folder, ring, deployment
         self._digest = deployment.digest
-        self._clock, self._lease_s = clock or SystemClock(), config.lease_s
+        clock = clock or SystemClock()
+        self._since_boot_s, self._clock_wall_s = clock.since_boot_s, clock.wall_s
+        self._lease_s = config.lease_s
         self._obeys = [dict(limits) for limits in config.obeys]
         self._register = Register.open(folder, ring, memory=config.memory)
         self._orders, self._taken = OrdersInForce(), 0
@@ -139,12 +143,13 @@ class DirectiveWatch:
         """Seconds since 1970 less seconds since boot, by the tower's word."""
         self._map, self._mapped = _map_epoch(folder)
         self._explained, self._noticed_s = -1, float("inf")
-        self._looked_s, self._remembered = float("-inf"), self._register.epoch
+        self._look_due_s, self._remembered = float("inf"), self._register.epoch
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
         self._standing = Standing(state="grounded", reason=Reason.LEASE, detail="not looked yet")
         self._thread: threading.Thread | None = None
         self.look()
         if config.background:
+            self._look_due_s = float("inf")
             self._thread = threading.Thread(target=self._keep_looking, daemon=True)
             self._thread.start()
 
@@ -154,22 +159,24 @@ class DirectiveWatch:
         Args:
             now_s: Of the control loop; not used, as a lease runs by a clock of its own.
         """
-        now_s = self._clock.since_boot_s()
-        if int.from_bytes(self._map[:EPOCH_BYTES], "little") != self._explained:
+        now_s = self._since_boot_s()
+        if _EPOCH.unpack_from(self._map)[0] != self._explained:
             self._notice(now_s)
-        elif self._thread is None and now_s >= self._looked_s + LOOK_S:
+        elif now_s >= self._look_due_s:
             self.look()
         standing = self._standing
-        if standing.may_move and now_s >= standing.lease_until_s:
+        if standing.state == "grounded":
+            return standing
+        if now_s >= standing.lease_until_s:
             return self._no_lease()
-        if standing.may_move and now_s > self._noticed_s + PATIENCE_S:
+        if now_s > self._noticed_s + PATIENCE_S:
             return self._grounded("the register changed, and what it says could not be read")
         return standing
 
     def look(self) -> Standing:
         """Read the register and the lease, and work out how things stand."""
         with self._lock:
-            began_s = self._clock.since_boot_s()
+            began_s = self._since_boot_s()
             epoch = -1
             try:
                 epoch = self._read_epoch()
@@ -182,7 +189,8 @@ class DirectiveWatch:
                 self._standing = self._judge(None)
             except LoopwrightError as error:
                 self._standing = self._grounded(str(error))
-            self._looked_s = self._clock.since_boot_s()
+            if self._thread is None:
+                self._look_due_s = self._since_boot_s() + LOOK_S
             self._explained = epoch if epoch == self._register.epoch else -1
             if began_s >= self._noticed_s:
                 self._noticed_s = float("inf")
@@ -223,7 +231,7 @@ class DirectiveWatch:
         if (there.st_dev, there.st_ino) != self._mapped:
             # The old map stays open: the control loop may be reading it.
             self._map, self._mapped = _map_epoch(self._folder)
-        return int.from_bytes(self._map[:EPOCH_BYTES], "little")
+        return _EPOCH.unpack_from(self._map)[0]
 
     def _take_orders(self) -> None:
         self._register.refresh()
@@ -244,7 +252,7 @@ class DirectiveWatch:
         Args:
             epoch: As the file says; None if it is out of reach.
         """
-        now_s = self._clock.since_boot_s()
+        now_s = self._since_boot_s()
         if epoch is not None and epoch < self._register.epoch:
             return self._grounded(
                 f"the epoch of the register went back to {epoch}, it was {self._register.epoch}"
@@ -276,7 +284,7 @@ class DirectiveWatch:
 
         A clock that was set back does not postpone what binds from a certain time on.
         """
-        return max(self._clock.wall_s(), now_s + self._ahead_s)
+        return max(self._clock_wall_s(), now_s + self._ahead_s)
 
     def _certificate_problems(self, wall_s: float) -> list[str]:
         """Return why the certificate does not carry the deployment (any more)."""
@@ -303,7 +311,7 @@ class DirectiveWatch:
             ask = Ask(
                 deployment=self._deployment.id, digest=self._digest, nonce=secrets.token_hex(16)
             )
-            self._last_asked_s = self._asked[ask.nonce] = self._clock.since_boot_s()
+            self._last_asked_s = self._asked[ask.nonce] = self._since_boot_s()
             ask.write(self._folder)
 
     def _take_answer(self, now_s: float) -> None:
