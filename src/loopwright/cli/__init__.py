@@ -42,6 +42,10 @@ VERBS: dict[str, str] = {
     "data fetch": "get public data that is not part of the repository (emoji)",
     "data gc": "free space that nothing names: to the trash first, for good later",
     "data doctor": "what is wrong with recorded data, and mend what can be mended",
+    "blackbox verify": "whether a flight recording is what was recorded, and what was done to it",
+    "blackbox show": "what a flight recording tells: reasons, margins, events",
+    "blackbox export": "a flight recording as MCAP, for viewers",
+    "blackbox replay": "fly a recording again in simulation, and compare bit by bit",
     "list": "the scenarios, recipes and policy families that can be named",
 }
 """Verb to one line of help; each lives in :func:`module_of` it as ``main``."""
