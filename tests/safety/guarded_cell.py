@@ -153,7 +153,7 @@ def cell_config(
     )
 
 
-WIDE = Bounds(late_s=0.15, guard_s=0.2, command_s=0.2, line_s=0.25, reading_s=0.25, policy_s=0.3)
+WIDE = Bounds(late_s=0.4, guard_s=0.5, command_s=0.5, line_s=0.6, reading_s=0.6, policy_s=0.8)
 """For machines that run other things too: a test must not fail because it was stopped early."""
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from still_cell import BEAT_S, StillCell, StillRobot
 
 from loopwright.safety.decision import Reason
@@ -395,3 +398,89 @@ def test_without_room_on_the_disk_the_line_drops_and_the_reason_is_kept(
     cell.run(0.05)
     assert cell.stop is not None
     assert cell.stop.reason == "OPERATOR"
+
+
+def test_a_guard_that_ended_in_good_order_is_followed_by_one_that_is_ready(
+    cell: StillCell,
+) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    assert cell.watchdog is not None
+    assert robot.guard is not None
+    cell.watchdog.close()
+    robot.guard.close()
+    cell.start_guard(robot)
+    cell.start_watchdog()
+    cell.run(0.2)
+    assert cell.stop is None
+    assert cell.line.state is LineState.UP
+
+
+def test_a_guard_that_ended_latched_is_followed_by_one_that_is(cell: StillCell) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    robot.asks = None
+    assert_stopped(cell, "POLICY_LOST")
+    assert robot.guard is not None
+    robot.guard.close()
+    cell.start_guard(robot)
+    assert robot.guard.latch is not None
+
+
+def test_a_watchdog_that_ended_with_a_stop_open_does_not_make_another(cell: StillCell) -> None:
+    cell.move()
+    press_stop(cell.config.signals, "Olga", "a look")
+    cell.run(0.2)
+    assert cell.watchdog is not None
+    cell.watchdog.close()
+    cell.start_watchdog()
+    cell.run(0.2)
+    assert cell.line.state is LineState.DOWN
+    assert cell.stop is not None
+    assert cell.stop.number == 1
+    cell.release()
+    cell.run(0.5)
+    assert cell.line.state is LineState.UP
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(columns=st.lists(st.floats(width=64), min_size=5, max_size=5))
+def test_nothing_that_a_policy_can_write_breaks_the_guard(
+    cell: StillCell, columns: list[float]
+) -> None:
+    robot = cell.robots[0]
+    cell.run(0.05)
+    robot.asks = None
+    robot.policy._writer.write(columns)
+    cell.run(3 * BEAT_S)
+    assert robot.command is not None
+    assert np.isfinite(robot.command.applied).all()
+    if cell.line.state is LineState.DOWN:
+        cell.release()
+        cell.run(0.5)
+
+
+def test_a_drive_follows_no_broken_command(cell: StillCell) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    robot.guard = None
+    writer = cell._signals["guard", "r0.command"]
+    command = robot.command
+    assert command is not None
+    writer.write(replace(command, time_s=cell.now_s + BEAT_S, applied=np.array([np.nan, 0.0])))
+    cell.run(BEAT_S)
+    assert_stopped(cell, "DEADLINE")
+    assert cell.stop is not None
+    assert "COMMAND_BROKEN" in cell.stop.detail
+
+
+def test_a_clock_from_elsewhere_counts_as_no_policy(cell: StillCell) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    robot.asks = None
+    robot.policy.write(
+        Request(time_s=cell.now_s + 3600.0, count=2, resting=False, values=np.array([0.3, 0.2]))
+    )
+    assert_stopped(cell, "POLICY_LOST")

@@ -114,7 +114,11 @@ class Cell:
         SignalPaths(config.signals).create(self.sizes)
         self._path = config.signals / CONFIG
         self._path.write_text(json.dumps(config.to_json()))
-        self._line = Reader(SignalPaths(config.signals).line, Line)
+        paths = SignalPaths(config.signals)
+        self._line = Reader(paths.line, Line)
+        self._commands = {
+            name: Reader(paths.command(name), Command, size) for name, size in self.sizes.items()
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,6 +151,10 @@ class Cell:
     def line(self) -> Line | None:
         """Return what the line says."""
         return self._line.read()
+
+    def command(self, robot: str) -> Command | None:
+        """Return what a robot's guard let through last."""
+        return self._commands[robot].read()
 
     def wait_until(self, state: LineState, within_s: float = 20.0) -> Line:
         """Wait until the line is in a state.
@@ -203,7 +211,8 @@ class Cell:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-        self._line.close()
+        for signal in (self._line, *self._commands.values()):
+            signal.close()
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from loopwright.safety.guard.actuators import Actuators
 from loopwright.safety.guard.clock import Tick
 from loopwright.safety.guard.config import Bounds
@@ -93,6 +95,8 @@ class Drive:
             return Trip.WATCHDOG_SILENT
         if command is None or tick.now_s - command.time_s > self._bounds.command_s:
             return Trip.COMMAND_OLD
+        if not np.isfinite(command.applied).all():
+            return Trip.COMMAND_BROKEN
         return Trip.NONE
 
     def close(self) -> None:

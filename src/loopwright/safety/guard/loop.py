@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from loopwright.safety.guard.signals import (
     Request,
     Writer,
 )
-from loopwright.safety.guard.stops import StopLog, utc_now
+from loopwright.safety.guard.stops import StopLog, say, utc_now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +130,7 @@ class Guard:
         self._nothing = np.full(spec.size, np.nan)
         earlier = wiring.commands.last
         self._step, self._latches = (earlier.step, earlier.latches) if earlier else (0, 0)
-        if earlier is not None:
+        if earlier is not None and earlier.state is not GuardState.ENDED:
             self._shut(Problem(reason=Reason.DEADLINE, detail="the guard was restarted"))
 
     @property
@@ -224,7 +223,8 @@ class Guard:
         if not scene.up or request is None or request.resting:
             return None
         silent_s = scene.tick.now_s - request.time_s
-        if silent_s <= self._bounds.policy_s:
+        # A time that is no number, or lies in the future, is nothing that was heard.
+        if abs(silent_s) <= self._bounds.policy_s:
             return None
         detail = f"the policy is silent for {1e3 * silent_s:.1f} ms"
         return Problem(reason=Reason.POLICY_LOST, detail=detail)
@@ -302,7 +302,7 @@ class Guard:
         try:
             self._log.append(event, {"time_s": self._clock(), **content}, sync=False)
         except StorageError as error:
-            sys.stderr.write(f"{event} {json.dumps(content)}: {error}\n")
+            say(f"{event} {json.dumps(content)}: {error}")
 
     def _tell(self, text: str) -> None:
         """Say it in the black box too."""
@@ -355,8 +355,11 @@ class Guard:
             state = GuardState.LATCHED
         elif problem is not None:
             state = GuardState.HELD
+        return self._publish(scene.tick.now_s, decision, state)
+
+    def _publish(self, time_s: float, decision: Decision, state: GuardState) -> Command:
         command = Command(
-            time_s=scene.tick.now_s,
+            time_s=time_s,
             step=self._step,
             stopping=decision.stopping,
             reason=decision.reason,
@@ -368,8 +371,12 @@ class Guard:
         return command
 
     def close(self) -> None:
-        """End in good order: a last word that stops, and a closed recording."""
-        scene = self._look(Tick(due_s=self._clock(), now_s=self._clock(), missed=0))
-        self._command(scene, self._stopped(Reason.BRAKED), Problem(reason=Reason.BRAKED, detail=""))
+        """End in good order: a last word that stops, and a closed recording.
+
+        Raises:
+            RecorderLost: The recording could not be closed.
+        """
+        ended = GuardState.ENDED if self._latch is None else GuardState.LATCHED
+        self._publish(self._clock(), self._stopped(Reason.BRAKED), ended)
         if self._recorder is not None:
             self._recorder.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
@@ -25,7 +24,7 @@ from loopwright.safety.guard.signals import (
     SignalPaths,
     Writer,
 )
-from loopwright.safety.guard.stops import StopLog
+from loopwright.safety.guard.stops import StopLog, say
 from loopwright.safety.guard.watchdog import Papers, Watchdog, Watched
 from loopwright.safety.keys import KeyRing
 
@@ -133,7 +132,7 @@ def live(made: tuple[Beating, float], *, priority: int, ended: Callable[[], bool
     """Beat at a rate until ``ended`` says so; an error ends the process, and so stops the robot."""
     beating, rate_hz = made
     granted = take_priority(priority)
-    sys.stderr.write(f"process {os.getpid()}: {', '.join(granted) or 'ordinary priority'}\n")
+    say(f"process {os.getpid()}: {', '.join(granted) or 'ordinary priority'}")
     beats, missed, worst_s = 0, 0, 0.0
     for tick in ticks(1.0 / rate_hz):
         if ended():
@@ -141,7 +140,7 @@ def live(made: tuple[Beating, float], *, priority: int, ended: Callable[[], bool
         beating.beat(tick)
         beats, missed, worst_s = beats + 1, missed + tick.missed, max(worst_s, tick.late_s)
     beating.close()
-    sys.stderr.write(f"{beats} beats, {missed} missed, worst {1e3 * worst_s:.1f} ms late\n")
+    say(f"{beats} beats, {missed} missed, worst {1e3 * worst_s:.1f} ms late")
 
 
 class Ending:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isfinite
 from pathlib import Path
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -25,6 +26,9 @@ from loopwright.safety.guard.exchange import (
 )
 
 Floats = tuple[float, ...]
+
+_LONGEST_ASKED = 1024
+"""A malformed request is taken for no longer than this, whatever it says of itself."""
 
 
 class LineState(IntEnum):
@@ -49,6 +53,8 @@ class GuardState(IntEnum):
     """Stand still until what is missing is there; nobody need release it."""
     LATCHED = 2
     """Let nothing through until an operator signs a release."""
+    ENDED = 3
+    """Nothing: it ended in good order, with its robot in the safe state."""
 
 
 class Trip(IntEnum):
@@ -63,6 +69,8 @@ class Trip(IntEnum):
     """The drive came up while the line was up already, or after an earlier drive."""
     LATE = 4
     """The drive itself slept through its time."""
+    COMMAND_BROKEN = 5
+    """The guard's command is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,7 +94,10 @@ class Request:
         """Read what :meth:`to_floats` wrote."""
         time_s, count, resting, *rest = values
         return cls(
-            time_s=time_s, count=int(count), resting=bool(resting), values=np.array(rest, float)
+            time_s=time_s,
+            count=int(count) if isfinite(count) else -1,
+            resting=bool(resting),
+            values=np.array(rest, float),
         )
 
     @property
@@ -94,7 +105,7 @@ class Request:
         """What the filter is to judge: an array of the length that the policy sent."""
         if self.count == len(self.values):
             return self.values
-        return np.full(max(self.count, 0), np.nan)
+        return np.full(min(max(self.count, 0), _LONGEST_ASKED), np.nan)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

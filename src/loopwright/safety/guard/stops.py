@@ -7,8 +7,10 @@ operator about the digest of exactly one stop, so it cannot be used for another.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,8 +24,8 @@ from loopwright.safety.keys import Holder, KeyRing, SigningKey
 from loopwright.safety.statement import Signed, Statement
 
 RELEASE = "stop-release/v1"
-_TAKEN_BYTES = 1 << 20
-"""Space taken beforehand: some two thousand stops."""
+_TAKEN_BYTES = 1 << 18
+"""Space taken beforehand: several hundred stops."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,13 @@ class Stop:
 def utc_now() -> str:
     """Return the date and time, for people."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def say(text: str) -> None:
+    """Say something on stderr, which may be a file on a disk that is full."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 class StopLog:

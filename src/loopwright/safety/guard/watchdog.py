@@ -9,7 +9,6 @@ when the watchdog is restarted or the power was cut.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -37,6 +36,7 @@ from loopwright.safety.guard.stops import (
     find_release,
     is_released,
     newest_stop,
+    say,
     utc_now,
 )
 from loopwright.safety.keys import KeyRing
@@ -112,7 +112,7 @@ class Watchdog:
         self._raises = line.last.raises if line.last else 0
         self._state, self._since_s = LineState.ARMING, clock()
         self._fault = Fault(robot=-1, reason=Reason.UNALTERED, detail="")
-        restarted = line.last is not None and line.last.state is not LineState.CLOSED
+        restarted = line.last is not None and self._left_open(line.last)
         if restarted or papers.log.torn:
             reason = Reason.DEADLINE if restarted else Reason.RECORDER
             detail = "the watchdog was restarted" if restarted else "the stop log was torn"
@@ -120,6 +120,12 @@ class Watchdog:
         elif self._stop is not None and not is_released(papers.log.events):
             self._state = LineState.DOWN
             self._fault = self._remembered(self._stop)
+
+    def _left_open(self, last: Line) -> bool:
+        """Whether an earlier watchdog left something that no stop in the log accounts for."""
+        if last.state is LineState.DOWN:
+            return last.stop > (self._stop.number if self._stop else 0)
+        return last.state is not LineState.CLOSED
 
     @property
     def state(self) -> LineState:
@@ -236,7 +242,7 @@ class Watchdog:
         try:
             self._log.append("stop", asdict(self._unwritten))
         except StorageError as error:
-            sys.stderr.write(f"{json.dumps(asdict(self._unwritten))}: {error}\n")
+            say(f"{json.dumps(asdict(self._unwritten))}: {error}")
             return
         self._unwritten = None
 
