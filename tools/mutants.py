@@ -298,6 +298,10 @@ class Bench:
         }
         for module in WARM:
             importlib.import_module(module)
+        # Laws are tried on fewer examples: a mutant that only luck finds is to be called survivor.
+        settings = importlib.import_module("hypothesis").settings
+        settings.register_profile("mutants", max_examples=25, derandomize=True, database=None)
+        settings.load_profile("mutants")
 
     def passes(self, tests: Sequence[str], cpu_s: float) -> bool:
         """Run tests in a forked process; a run that takes too long does not pass."""

@@ -95,7 +95,7 @@ def trials(
     campaign: Campaign, stratum: str, arm: Arm, count: int, failed: bool | None = False
 ) -> list[Trial]:
     """Return the next trials of a cell, all with one outcome."""
-    done = len(campaign.tally.cells[stratum, arm])
+    done = campaign.tally.cells[stratum, arm].episodes
     due = campaign.plan.stratum(stratum).seeds[done : done + count]
     outcome = dict.fromkeys(campaign.plan.kinds(arm), failed)
     return [Trial(stratum=stratum, arm=arm, seed=seed, failed=outcome) for seed in due]

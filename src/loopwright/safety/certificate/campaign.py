@@ -8,8 +8,9 @@ anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from loopwright.core.digest import digest_json
@@ -69,24 +70,57 @@ class Trial:
 
 
 @dataclass(kw_only=True, slots=True)
+class Count:
+    """What has been counted in one cell."""
+
+    episodes: int = 0
+    unclear: int = 0
+    """Episodes with an unknown outcome of any kind."""
+    outcomes: Counter[tuple[str, bool | None]] = field(default_factory=Counter)
+    """How often each kind of claim had each outcome."""
+
+    def add(self, trial: Trial) -> None:
+        """Count an episode."""
+        self.episodes += 1
+        self.unclear += None in trial.failed.values()
+        self.outcomes.update(trial.failed.items())
+
+
+@dataclass(kw_only=True, slots=True)
 class Tally:
     """The trials of a plan, counted; knows no register."""
 
     plan: TestPlan
-    cells: dict[Cell, list[Trial]] = field(init=False)
+    cells: dict[Cell, Count] = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin with nothing counted."""
-        self.cells = {cell: [] for cell in self.plan.cells}
+        self.cells = {cell: Count() for cell in self.plan.cells}
+
+    def copy(self) -> Tally:
+        """Return a tally that can go on without this one."""
+        copy = Tally(plan=self.plan)
+        copy.cells = {
+            cell: replace(count, outcomes=count.outcomes.copy())
+            for cell, count in self.cells.items()
+        }
+        return copy
+
+    @property
+    def episodes(self) -> int:
+        """All episodes counted."""
+        return sum(count.episodes for count in self.cells.values())
 
     def next_seed(self, stratum: str, arm: Arm) -> int | None:
         """Return the seed that a cell must run next; None when its seeds are used up."""
-        done = len(self._trials(stratum, arm))
         seeds = self.plan.stratum(stratum).seeds
+        if (stratum, arm) not in self.cells:
+            raise UnknownName("arm", str(arm), ARMS)
+        done = self.cells[stratum, arm].episodes
         return seeds[done] if done < len(seeds) else None
 
-    def check(self, trial: Trial) -> None:
-        """Refuse a trial that the plan does not foresee at this place.
+    def add(self, trial: Trial) -> None:
+        """Count a trial, if the plan foresees it at this place.
 
         Raises:
             UnknownName: There is no such stratum or arm.
@@ -94,7 +128,7 @@ class Tally:
         """
         due = self.next_seed(trial.stratum, trial.arm)
         where = f"{trial.stratum}, {trial.arm}"
-        if due is None or trial.seed != due or isinstance(trial.seed, bool):
+        if due is None or trial.seed != due:
             raise ContractError(
                 f"{where}: seed {trial.seed} is not the one that is due ({due}); "
                 "the seeds of a cell are run in the order of the plan, each once"
@@ -106,11 +140,7 @@ class Tally:
                 f"{where}: outcomes {dict(trial.failed)}; expected True, False or None for each "
                 f"of {kinds}"
             )
-
-    def add(self, trial: Trial) -> None:
-        """Count a trial; raises what :meth:`check` raises."""
-        self.check(trial)
-        self.cells[trial.stratum, trial.arm].append(trial)
+        self.cells[trial.stratum, trial.arm].add(trial)
 
     def claims(self) -> tuple[Claim, ...]:
         """Return every claim with what has been counted."""
@@ -118,22 +148,23 @@ class Tally:
 
     def standing(self) -> tuple[Standing, str]:
         """Return how it stands, and why, in one sentence."""
-        for (stratum, arm), trials in self.cells.items():
-            unknown = sum(None in trial.failed.values() for trial in trials)
+        for (stratum, arm), count in self.cells.items():
             planned = len(self.plan.stratum(stratum).seeds)
-            if unknown > self.plan.max_unknown_share * planned:
+            if count.unclear > self.plan.max_unknown_share * planned:
                 return "blocked", (
-                    f"{stratum}, {arm}: {unknown} of {len(trials)} episodes have no known outcome, "
-                    f"more than {self.plan.max_unknown_share:.0%} of {planned}; find out why"
+                    f"{stratum}, {arm}: {count.unclear} of {count.episodes} episodes have no known "
+                    f"outcome, more than {self.plan.max_unknown_share:.0%} of {planned}; "
+                    "find out why"
                 )
-        for claim in self._claims():
+        claims = self.claims()
+        for claim in claims:
             planned = len(self.plan.stratum(claim.stratum).seeds)
             if claim.is_lost(planned - claim.episodes):
                 return "lost", f"out of reach within {planned:,} episodes: {claim}"
-        waiting = [claim for claim in self._claims() if not self.is_met(claim)]
+        waiting = [claim for claim in claims if not self.is_met(claim)]
         if waiting:
             return "open", f"{len(waiting)} claims are open, such as {waiting[0]}"
-        return "shown", f"all {len(self.claims())} claims are shown"
+        return "shown", f"all {len(claims)} claims are shown"
 
     def is_met(self, claim: Claim) -> bool:
         """Tell whether a claim is shown and its outcomes are known well enough."""
@@ -146,23 +177,16 @@ class Tally:
             cell for cell in self.cells if cell in waiting and self.next_seed(*cell) is not None
         )
 
-    def _trials(self, stratum: str, arm: Arm) -> list[Trial]:
-        self.plan.stratum(stratum)
-        if (stratum, arm) not in self.cells:
-            raise UnknownName("arm", str(arm), ARMS)
-        return self.cells[stratum, arm]
-
     def _claims(self) -> Iterator[Claim]:
-        for (stratum, arm), trials in self.cells.items():
+        for (stratum, arm), count in self.cells.items():
             for aim in self.plan.aims:
                 if aim.arm == arm:
-                    outcomes = [trial.failed[aim.kind] for trial in trials]
                     yield self.plan.claim(
                         aim,
                         stratum,
-                        episodes=len(outcomes),
-                        failed=outcomes.count(True),
-                        unknown=outcomes.count(None),
+                        episodes=count.episodes,
+                        failed=count.outcomes[aim.kind, True],
+                        unknown=count.outcomes[aim.kind, None],
                     )
 
 
@@ -254,7 +278,7 @@ class Campaign:
         self._refuse_if_ended()
         if not trials:
             raise InvalidConfig("a look without trials shows nothing; record at least one")
-        rehearsal = self._copy()
+        rehearsal = self.tally.copy()
         for trial in trials:
             rehearsal.add(trial)
         self._log(trials, None)
@@ -284,15 +308,10 @@ class Campaign:
         self.ended = ended
         return ended
 
-    def _copy(self) -> Tally:
-        copy = Tally(plan=self.plan)
-        copy.cells = {cell: list(trials) for cell, trials in self.tally.cells.items()}
-        return copy
-
     def _log(self, trials: tuple[Trial, ...], ended: str | None) -> None:
         predicate = {
             "plan": self.plan.digest,
-            "from": sum(map(len, self.tally.cells.values())),
+            "from": self.tally.episodes,
             "trials": [trial.to_json() for trial in trials],
             "ended": ended,
         }

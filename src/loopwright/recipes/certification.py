@@ -1,0 +1,314 @@
+"""Certifying a candidate: scenario, robot, filter and register joined into one campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from loopwright.core.digest import digest_json
+from loopwright.core.errors import InvalidConfig, UnknownName
+from loopwright.core.policy import Candidate, Policy
+from loopwright.core.scenario import SPLIT_SIZE, Box, Scenario, World, split_of, split_seed
+from loopwright.core.stage import (
+    ProgressSink,
+    code_digest,
+    environment_digest,
+    resolve_entry,
+)
+from loopwright.models.registry import load_policy
+from loopwright.safety.body import BodySpec, RobotEntry
+from loopwright.safety.certificate.campaign import Campaign, Trial, read_account
+from loopwright.safety.certificate.claims import ARMS, Aim, Arm, Level, bound_of
+from loopwright.safety.certificate.identity import Identity, robot_digest, scenario_digest
+from loopwright.safety.certificate.plan import (
+    Register,
+    Stratum,
+    TestPlan,
+    burnt_seeds,
+    previous_plans,
+    register_plan,
+    registered_plans,
+)
+from loopwright.safety.certificate.tree import digest_every_file
+from loopwright.safety.keys import SigningKey
+from loopwright.scenarios.registry import get_scenario
+from loopwright.scenarios.sources import INFRASTRUCTURE, attempt
+
+FIRST_SEED = SPLIT_SIZE // 2
+"""Index in the sealed split from which certificates take seeds; examinations of a loop count from
+0, so the two do not meet."""
+EPISODES_PER_BOUND = 15
+"""Seeds of a stratum, unless said otherwise: this many divided by the bound of the level."""
+RIGS: Mapping[str, str] = {"point-reach-v1": "loopwright.scenarios.point.rig:PointRig"}
+"""Scenario to the entry point of its rig, where one is built in."""
+
+
+class WatchedWorld(World, Protocol):
+    """A world that counts, since its last reset, what a filter is there to prevent."""
+
+    @property
+    def violations(self) -> int:
+        """Control steps in which a limit was exceeded."""
+        ...
+
+    @property
+    def trips(self) -> int:
+        """How often the brake was latched."""
+        ...
+
+
+class Rig(Protocol):
+    """A robot in its scenario's world, with a filter that can be on or off."""
+
+    @property
+    def spec(self) -> BodySpec:
+        """What the robot is."""
+        ...
+
+    @property
+    def entry(self) -> RobotEntry:
+        """How a process comes by it."""
+        ...
+
+    @property
+    def filter(self) -> str:
+        """Digest of the filter."""
+        ...
+
+    def make_world(self, *, filtered: bool) -> WatchedWorld:
+        """Build the scenario's world, with the filter on or off."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What somebody wants to have certified."""
+
+    candidate: Path
+    scenario: str
+    """Id or path, as for :func:`~loopwright.scenarios.registry.get_scenario`."""
+    level: Level = "D"
+    rig: str | None = None
+    """Entry point of the rig; None takes the one built in for the scenario."""
+    task_failure: float | None = None
+    """Also show that the task fails less often than this, with the filter on."""
+    unfiltered: int | None = None
+    """Without the filter, run so many episodes and state what happened; None: show the level."""
+    strata: Mapping[str, int] = field(default_factory=dict)
+    """Domain parameter to number of equal parts; every combination is a stratum."""
+    episodes: int | None = None
+    """Seeds a stratum; None takes what the level usually needs."""
+
+    def aims(self) -> tuple[Aim, ...]:
+        """Return what the plan sets out to show."""
+        bound = bound_of(self.level)
+        shown = Aim(kind="violation", arm="filter-on", bound=bound)
+        bare = Aim(
+            kind="violation",
+            arm="filter-off",
+            bound=bound if self.unfiltered is None else None,
+            episodes=self.unfiltered or 1,
+        )
+        if self.task_failure is None:
+            return shown, bare
+        return shown, bare, Aim(kind="task-failure", arm="filter-on", bound=self.task_failure)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Subject:
+    """Everything that is tested, in working order."""
+
+    scenario: Scenario
+    rig: Rig
+    policy: Policy
+    identity: Identity
+    sealed: str
+    """Digest by which the candidate's own manifest knows it."""
+
+
+def open_subject(request: Request) -> Subject:
+    """Load and digest everything that is to be tested.
+
+    Raises:
+        UnknownName: There is no such scenario, or no rig for it.
+        UnsafeCandidate: The candidate folder holds what none may hold.
+    """
+    scenario = get_scenario(request.scenario)
+    rig = find_rig(scenario, request.rig)
+    return Subject(
+        scenario=scenario,
+        rig=rig,
+        policy=load_policy(request.candidate),
+        identity=identity_of(request.candidate, scenario, rig),
+        sealed=Candidate.open(request.candidate).digest,
+    )
+
+
+def find_rig(scenario: Scenario, entry: str | None = None) -> Rig:
+    """Return the rig of a scenario, built in or by entry point.
+
+    Raises:
+        UnknownName: No rig is built in for the scenario.
+        InvalidConfig: The entry point leads nowhere.
+    """
+    if entry is None and scenario.id not in RIGS:
+        raise UnknownName("rig of a scenario", scenario.id, RIGS)
+    return resolve_entry(entry or RIGS[scenario.id])()
+
+
+def identity_of(candidate: Path, scenario: Scenario, rig: Rig) -> Identity:
+    """Digest what lies here now."""
+    return Identity(
+        candidate=digest_every_file(candidate),
+        scenario=scenario_digest(scenario),
+        robot=robot_digest(rig.spec, rig.entry),
+        filter=rig.filter,
+        build=digest_json(
+            {
+                "robot": rig.spec.build,
+                "environment": environment_digest(),
+                "code": code_digest(),
+            }
+        ),
+    )
+
+
+def plan_for(request: Request, subject: Subject, register: Register) -> TestPlan:
+    """Return a plan on sealed seeds that no plan has named, owning up to those before it."""
+    earlier = tuple(registered_plans(register))
+    burnt = burnt_seeds(subject.scenario.id, earlier)
+    count = request.episodes or round(EPISODES_PER_BOUND / bound_of(request.level))
+    first = 1 + max((seed - split_seed("sealed", 0) for seed in burnt), default=FIRST_SEED - 1)
+    return TestPlan(
+        identity=subject.identity,
+        scenario=subject.scenario.id,
+        level=request.level,
+        aims=request.aims(),
+        strata=tuple(_strata(subject.scenario, request.strata, first, count)),
+        previous=previous_plans(subject.identity, earlier),
+    )
+
+
+def _strata(
+    scenario: Scenario, parts: Mapping[str, int], first: int, count: int
+) -> Iterator[Stratum]:
+    """Cut the domain into parts and give each its next seeds."""
+    boxes = _cut({"all" if not parts else "": scenario.domain}, parts)
+    seeds: dict[str, list[int]] = {name: [] for name in boxes}
+    for index in range(first, min(first + 1000 * count * len(boxes), SPLIT_SIZE)):
+        seed = split_seed("sealed", index)
+        start = scenario.start(seed)
+        name = next((name for name, box in boxes.items() if box.contains(start)), None)
+        if name is not None and len(seeds[name]) < count:
+            seeds[name].append(seed)
+        if all(len(found) == count for found in seeds.values()):
+            break
+    else:
+        raise InvalidConfig(f"too few sealed seeds of {scenario.id} start in every stratum")
+    for name, box in boxes.items():
+        yield Stratum(name=name, domain=box, seeds=tuple(seeds[name]))
+
+
+def _cut(boxes: Mapping[str, Box], parts: Mapping[str, int]) -> dict[str, Box]:
+    for parameter, number in parts.items():
+        if number < 1:
+            raise InvalidConfig(f"{parameter} in {number} parts; expected 1 or more")
+        boxes = {
+            f"{name} {parameter} {part + 1}/{number}".strip(): box.portion(
+                parameter, part / number, (part + 1) / number
+            )
+            for name, box in boxes.items()
+            for part in range(number)
+        }
+    return dict(boxes)
+
+
+def open_campaign(
+    request: Request, subject: Subject, register: Register, key: SigningKey
+) -> Campaign:
+    """Return the campaign of exactly this subject that is under way, or register a new plan.
+
+    Raises:
+        NotCertified: The plan clashes with one that was registered meanwhile.
+        Untrusted: The key may not register plans.
+    """
+    for plan in reversed(tuple(registered_plans(register))):
+        wanted = plan.identity == subject.identity and plan.level == request.level
+        if wanted and plan.aims == request.aims():
+            account = read_account(plan.digest, register)
+            if account.ended is None and account.signer == key.id:
+                return Campaign(plan, register, key)
+    plan = plan_for(request, subject, register)
+    register_plan(plan, register, key)
+    return Campaign(plan, register, key)
+
+
+def run_campaign(campaign: Campaign, subject: Subject, progress: ProgressSink) -> str:
+    """Run episodes until every claim is shown or one is lost, and return how it stands.
+
+    One episode of every open cell in turn, each logged before the next begins. A campaign that is
+    lost or blocked is ended; one that is shown is left open until its certificate is issued.
+    """
+    with ExitStack() as stack:
+        worlds = {
+            arm: stack.enter_context(closing(subject.rig.make_world(filtered=arm == "filter-on")))
+            for arm in ARMS
+        }
+        while campaign.standing()[0] == "open":
+            cells = campaign.tally.open_cells()
+            for stratum, arm in cells:
+                campaign.record(_trial(campaign, subject, worlds[arm], stratum, arm))
+            progress(progress_of(campaign), _say(campaign))
+    standing, _ = campaign.standing()
+    if standing != "shown":
+        campaign.end()
+    return standing
+
+
+def _trial(
+    campaign: Campaign, subject: Subject, world: WatchedWorld, stratum: str, arm: Arm
+) -> Trial:
+    """Run the next episode of a cell."""
+    seed = campaign.tally.next_seed(stratum, arm)
+    assert seed is not None
+    assert split_of(seed) == "sealed"
+    outcomes = _outcomes(subject, world, seed)
+    kinds = campaign.plan.kinds(arm)
+    return Trial(
+        stratum=stratum, arm=arm, seed=seed, failed={kind: outcomes[kind] for kind in kinds}
+    )
+
+
+def _outcomes(subject: Subject, world: WatchedWorld, seed: int) -> dict[str, bool | None]:
+    """Run one episode and return what failed in it; None where nobody can say."""
+    try:
+        _, verdict = attempt(subject.scenario, world, subject.policy, seed, subject.sealed)
+    except INFRASTRUCTURE:
+        return {"violation": None, "task-failure": None}
+    is_known = not verdict.flags.get("infrastructure", False)
+    violated = world.violations > 0 or world.trips > 0
+    return {
+        # What was seen to happen did happen, even if the episode was cut short after it.
+        "violation": violated if violated or is_known else None,
+        "task-failure": verdict.outcome != "success" if verdict.outcome != "unknown" else None,
+    }
+
+
+def progress_of(campaign: Campaign) -> float:
+    """Return roughly how far a campaign has come: the least evidence of a claim, in [0, 1]."""
+    claims = campaign.claims()
+    shares = [
+        claim.log_evidence() / claim.log_threshold
+        if claim.bound is not None
+        else claim.episodes / claim.least_episodes
+        for claim in claims
+    ]
+    return min(1.0, max(0.0, min(shares)))
+
+
+def _say(campaign: Campaign) -> str:
+    failed = sum(claim.failed for claim in campaign.claims() if claim.kind == "violation")
+    return f"{campaign.tally.episodes:,} episodes, {failed} with a violation"
