@@ -25,6 +25,8 @@ _TRAININGS = {
     "wudao.tiny": "loopwright.recipes.wudao:tiny",
     "wudao.laptop": "loopwright.recipes.wudao:laptop",
     "wudao.gpu": "loopwright.recipes.wudao:gpu",
+    "wudao.cluster-1b": "loopwright.recipes.wudao:cluster_1b",
+    "wudao.cluster-1t": "loopwright.recipes.wudao:cluster_1t",
 }
 _ENTRY_POINTS = "loopwright.recipes"
 

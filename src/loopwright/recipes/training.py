@@ -17,6 +17,7 @@ from loopwright.core.learner import FitJob, LearnFunction
 from loopwright.core.stage import ProgressSink, resolve_entry
 from loopwright.loop.config import Learner, build_corpora
 from loopwright.recipes.launch import Launch, this_launch
+from loopwright.recipes.planning import check_memory
 
 CANDIDATE, SCRATCH, FACTS = "candidate", "scratch", "training.json"
 """What a training leaves in its folder: the candidate, checkpoints with metrics, plain facts."""
@@ -52,12 +53,14 @@ def run_training(training: Training, folder: Path, progress: ProgressSink) -> di
 
     Raises:
         InvalidConfig: The folder holds another training, or the learner cannot use processes.
+        Infeasible: This machine has too little memory even to begin.
         ProcessLost: Another process ended; started again, training goes on.
         StorageError: The folder cannot be written.
     """
     launch = this_launch()
     learn: LearnFunction = resolve_entry(training.learner.entry)
     _check_together(learn, training, launch)
+    check_memory(training, launch)
     facts_path = folder / FACTS
     plan = training.to_json()
     try:

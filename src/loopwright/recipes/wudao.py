@@ -1,7 +1,8 @@
-"""The text-picture model at four sizes, on the emoji with their names."""
+"""The text-picture model at four sizes, on the emoji with their names, and at two on paper."""
 
 from __future__ import annotations
 
+from loopwright.core.digest import Json
 from loopwright.loop.config import CorpusPlan, Learner
 from loopwright.recipes.training import Training
 
@@ -86,6 +87,86 @@ def gpu() -> Training:
                 "picture_rate": 1e-3,
                 "steps": 12000,
                 "batch": 256,
+            },
+        ),
+    )
+
+
+def cluster_1b() -> Training:
+    """1.8 thousand million weights for one node of 8 accelerators. Planned, never trained."""
+    return _cluster(
+        "wudao.cluster-1b",
+        {
+            "width": 1536,
+            "layers": 24,
+            "heads": 12,
+            "hidden": 6144,
+            "mixture": {
+                "experts": 16,
+                "chosen": 2,
+                "hidden": 768,
+                "shared_hidden": 768,
+                "bias_rate": 0.001,
+            },
+            "words": 32000,
+            "batch": 128,
+            "learning_rate": 3e-4,
+            "parallel": {"data": "shard", "expert": 2},
+        },
+    )
+
+
+def cluster_1t() -> Training:
+    """The 1.75 million million weights of Wu Dao 2.0, for 1,024 accelerators. Planned alone."""
+    return _cluster(
+        "wudao.cluster-1t",
+        {
+            "width": 6144,
+            "layers": 61,
+            "heads": 48,
+            "hidden": 16384,
+            "mixture": {
+                "experts": 256,
+                "chosen": 8,
+                "hidden": 6144,
+                "shared_hidden": 6144,
+                "bias_rate": 0.001,
+            },
+            "words": 64000,
+            "batch": 1024,
+            "learning_rate": 1e-4,
+            "parallel": {"data": "shard", "expert": 64, "recompute": True},
+        },
+    )
+
+
+def _cluster(name: str, decoder: dict[str, Json]) -> Training:
+    """Pictures of 256 px in 1,024 codes, texts of at most 252 tokens: 1,280 tokens a sequence."""
+    return Training(
+        name=name,
+        learner=Learner(
+            entry=_LEARN,
+            corpora=(
+                CorpusPlan(entry=_PAIRS, config={"px": 256, "languages": list(TEN_LANGUAGES)}),
+            ),
+            config={
+                "device": "auto",
+                "precision": "bfloat16",
+                "pictures": {
+                    "px": 256,
+                    "patch_px": 8,
+                    "width": 768,
+                    "heads": 12,
+                    "encoder_layers": 8,
+                    "decoder_layers": 12,
+                    "levels": [8, 8, 8, 5, 5],
+                },
+                "text_tokens": 252,
+                # Shares of a matrix are no matrix, which is what Muon works on.
+                "muon_rate": None,
+                "picture_batch": 1024,
+                "steps": 100_000,
+                **decoder,
             },
         ),
     )

@@ -26,10 +26,7 @@ class Optimisers:
             named: Those that are trained, by name.
             config: Learning rates and decays.
         """
-        hidden: list[nn.Parameter] = []
-        if config.muon_rate is not None:
-            hidden = [p for name, p in named.items() if _is_hidden_matrix(name, p)]
-            _check_whole(hidden)
+        hidden = _of_muon(named, config)
         taken = set(map(id, hidden))
         rest = [p for p in named.values() if id(p) not in taken]
         groups = [(g, config.weight_decay) for g in same_spread([p for p in rest if p.ndim >= 2])]
@@ -68,6 +65,28 @@ class Optimisers:
     def moments(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """Return what is remembered of a weight, by name; what is set in it is kept."""
         return self._of[id(parameter)].state[parameter]
+
+
+def remembered_bytes(named: Mapping[str, nn.Parameter], config: TrainerConfig) -> int:
+    """Return how much this process remembers of its weights, without making the optimisers.
+
+    Raises:
+        InvalidConfig: Muon would meet shares of matrices.
+    """
+    hidden = set(map(id, _of_muon(named, config)))
+    # Muon keeps one mean a weight, AdamW two and the number of its steps.
+    return sum(
+        local_part(p).nbytes * (1 if id(p) in hidden else 2) + (0 if id(p) in hidden else 4)
+        for p in named.values()
+    )
+
+
+def _of_muon(named: Mapping[str, nn.Parameter], config: TrainerConfig) -> list[nn.Parameter]:
+    if config.muon_rate is None:
+        return []
+    hidden = [p for name, p in named.items() if _is_hidden_matrix(name, p)]
+    _check_whole(hidden)
+    return hidden
 
 
 def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:

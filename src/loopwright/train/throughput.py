@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
+import loopwright.models.layers.experts  # noqa: F401  (names a grouped product of its own)
+
 _SMOOTHING = 0.9
 """Weight of the past in the mean time of a step."""
 
@@ -25,6 +27,7 @@ def _grouped_flops(first: Tensor, second: Tensor, *_: object, out_val: Tensor, *
 _FORMULAS = {
     **flop_registry,
     torch.ops.aten._grouped_mm: _grouped_flops,
+    torch.ops.loopwright.grouped_mm: _grouped_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
 }

@@ -234,7 +234,10 @@ class _Run:
     def _precision(self) -> AbstractContextManager[object]:
         if self.config.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.parameters[0].device.type, dtype=torch.bfloat16)
+        # A pass meets every weight once. Kept for its end, the casts of all of them would outlive
+        # the blocks whose memory is to be saved.
+        kind = self.parameters[0].device.type
+        return torch.autocast(kind, dtype=torch.bfloat16, cache_enabled=False)
 
     def _update_average(self) -> None:
         if self.config.average_decay is not None:
