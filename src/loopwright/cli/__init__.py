@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "explain": "why a challenger was or was not promoted",
     "rollback": "make the previous champion the champion again",
     "train": "train a model from a recipe, without a loop around it",
+    "plan": "calculate what a training would need on many accelerators; nothing is trained",
     "finetune": "teach a language model from disk: replies or preferences, adapters or in full",
     "scale": "train a grid of small models, and plan larger ones by their scaling law",
     "density": "how many parameters of a study's family a model is worth, over its own",
