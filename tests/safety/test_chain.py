@@ -11,6 +11,7 @@ import random
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -390,3 +391,103 @@ def test_nothing_confirmed_is_lost_by_kill_9(tmp_path: Path) -> None:
         confirmed += len(child.communicate()[0])
         assert len(list(read_chain(path))) >= confirmed
         ChainWriter.open(path, KEY, heads).close()
+
+
+def test_the_window_is_what_came_after_the_last_head_and_no_more(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", 25, second=tmp_path / "heads", close=False)
+    data = path.read_bytes()
+    last_head = max(end for end, kind in ends_of(path) if kind == KIND_HEAD)
+    assert last_head < len(data)
+    near = {last_head - 1, last_head, last_head + 1}
+    for end in sorted({*range(last_head - 300, len(data), 13), *near}):
+        path.write_bytes(data[:end])
+        expected = "tampered" if end < last_head else "interrupted"
+        assert verify_chain(path, RING, tmp_path / "heads").verdict == expected, end
+
+
+def ends_of(path: Path) -> list[tuple[int, int]]:
+    """Where every frame ends, and its kind."""
+    frames = parse(path.read_bytes())
+    return [(at + 56 + len(payload) + 32, kind) for at, kind, _, payload, _ in frames]
+
+
+def test_a_second_place_may_lack_the_very_last_head_without_a_finding(tmp_path: Path) -> None:
+    heads = tmp_path / "heads"
+    path = write(tmp_path / "a", second=heads)
+    lines = heads.read_bytes().splitlines(keepends=True)
+    heads.write_bytes(b"".join(lines[:-1]))
+    assert verify_chain(path, RING, heads).findings == ()
+    heads.write_bytes(b"".join(lines[:-2]) + lines[-2][:-40])  # and one is torn
+    report = verify_chain(path, RING, heads)
+    assert {f.name for f in report.findings} == {"second place behind"}
+    assert report.verdict == "intact"
+    ChainWriter.open(path, KEY, heads).close()
+    assert verify_chain(path, RING, heads).verdict == "intact"
+
+
+def test_a_second_place_that_was_altered_is_named(tmp_path: Path) -> None:
+    heads = tmp_path / "heads"
+    path = write(tmp_path / "a", second=heads)
+    lines = heads.read_bytes().splitlines(keepends=True)
+    for wrong, name in (
+        (lines[2].replace(b'"event":"checkpoint"', b'"event":"closed"'), "forged head"),
+        (b"00" + lines[2][2:], "forged head"),
+        (b"zz" + lines[2][2:], "second place altered"),
+    ):
+        heads.write_bytes(b"".join([*lines[:2], wrong, *lines[3:]]))
+        report = verify_chain(path, RING, heads)
+        assert name in {f.name for f in report.findings}
+        assert report.verdict == "tampered"
+
+
+def test_heads_of_several_chains_share_a_folder_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    for second in (tmp_path / "second", tmp_path / "all.heads"):
+        paths = [write(tmp_path / f"{second.name}-{n}", second=second, seed=n) for n in range(3)]
+        for path in paths:
+            assert verify_chain(path, RING, second).verdict == "intact"
+    paths[0].write_bytes(b"".join(frames_of(paths[0])[:9]))
+    names = {f.name for f in verify_chain(paths[0], RING, second).findings}
+    assert names == {"cut tail", "not closed"}
+
+
+def test_heads_are_signed_while_another_thread_appends(tmp_path: Path) -> None:
+    writer = ChainWriter.create(tmp_path / "a", HEADER, KEY, tmp_path / "heads")
+    signer = threading.Thread(target=lambda: [writer.checkpoint() for _ in range(30)])
+    signer.start()
+    numbers = []
+    while signer.is_alive():
+        numbers.append(writer.append(16, b"x" * 100))
+    writer.close()
+    report = verify_chain(tmp_path / "a", RING, tmp_path / "heads")
+    assert (report.verdict, report.heads) == ("intact", 32)
+    assert [frame.sequence for frame in read_chain(tmp_path / "a").frames()] == numbers
+    assert [f.sequence for f in read_chain(tmp_path / "a").frames(since=numbers[-3])] == numbers[
+        -3:
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[" * 100_000,
+        b'{"key":[]}',
+        b'{"file":"","sequence":[],"digest":"","num_bytes":0,"time_ns":0,'
+        b'"event":"closed","key":"k"}',
+        b'{"file":"","sequence":0,"digest":"","num_bytes":0,"time_ns":0,"event":{},"key":"k"}',
+        b'{"file":"","sequence":0,"digest":"","num_bytes":0,"time_ns":0,'
+        b'"event":"closed","key":["k"]}',
+    ],
+)
+def test_odd_heads_and_headers_are_findings_and_no_crash(tmp_path: Path, raw: bytes) -> None:
+    frames = frames_of(write(tmp_path / "a"))
+    path = tmp_path / "odd"
+    head, _ = pack_frame(KIND_HEAD, len(frames), frames[-1][-32:], bytes(64) + raw)
+    path.write_bytes(b"".join([*frames, head]))
+    assert "forged head" in {f.name for f in verify_chain(path, RING).findings}
+    path.write_bytes(pack_frame(1, 0, NO_DIGEST, raw)[0])
+    assert verify_chain(path, RING).verdict == "tampered"
+    with pytest.raises(DamagedData):
+        read_chain(path)

@@ -89,11 +89,22 @@ class SignedHead:
         signature, raw = payload[:SIGNATURE_BYTES], payload[SIGNATURE_BYTES:]
         try:
             head = Head(**json.loads(raw))
-            if head.event not in get_args(HeadEvent):
-                raise ValueError(f"event {head.event!r}")
-        except (ValueError, TypeError) as error:
+            _check_types(head)
+        except (ValueError, TypeError, RecursionError) as error:
             raise DamagedData(f"this is no signed head: {error}") from error
         return cls(head=head, raw=raw, signature=signature)
+
+
+_NUMBERS = ("sequence", "num_bytes", "time_ns", "cut_bytes")
+_WORDS = ("file", "digest", "key", "cut_sha256")
+
+
+def _check_types(head: Head) -> None:
+    """Refuse what a reader would stumble over; nobody has signed for it yet."""
+    numbers = all(type(getattr(head, name)) is int for name in _NUMBERS)
+    words = all(type(getattr(head, name)) is str for name in _WORDS)
+    if not numbers or not words or head.event not in get_args(HeadEvent):
+        raise TypeError(f"{head} has a field of another type")
 
 
 def now_ns() -> int:

@@ -75,7 +75,7 @@ def parse_header(frame: Frame) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(frame.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     known = isinstance(content, dict) and content.get("format") == FORMAT and "header" in content
     return content if known else None
