@@ -126,6 +126,8 @@ class Guard:
         self._latch: Problem | None = None
         self._released_stop, self._released_s = 0, float("-inf")
         self._moving = False
+        self._untold: list[tuple[str, dict[str, Any]]] = []
+        """Events that neither log nor black box know of yet."""
         self._zeros = np.zeros(spec.size)
         self._nothing = np.full(spec.size, np.nan)
         earlier = wiring.commands.last
@@ -160,7 +162,9 @@ class Guard:
             self._shut(Problem(reason=Reason.DEADLINE, detail=detail))
         if self._latch is not None and not decision.stopping:
             decision = self._stopped(self._latch.reason)
-        return self._command(scene, decision, problem)
+        command = self._command(scene, decision, problem)
+        self._tell()
+        return command
 
     def _look(self, tick: Tick) -> _Scene:
         line, request = self._wiring.line.read(), self._wiring.requests.read()
@@ -283,34 +287,28 @@ class Guard:
             self._shut(Problem(reason=Reason.RECORDER, detail=str(error)))
 
     def _shut(self, problem: Problem) -> None:
-        """Latch; the first cause is kept."""
+        """Latch; the first cause is kept. Why is told when the stop has been commanded."""
         self._latch, self._moving = problem, False
         self._latches += problem.own
         self._filter.latch(problem.reason)
-        self._tell(f"latched: {problem.reason.name}: {problem.detail}")
-        event = {
-            "reason": problem.reason.name,
-            "detail": problem.detail,
-            "own": problem.own,
-            "latches": self._latches,
-        }
-        self._log_event("latched", event)
+        said = {"reason": problem.reason.name, "detail": problem.detail, "own": problem.own}
+        self._untold.append(("latched", {**said, "latches": self._latches}))
 
-    def _log_event(self, event: str, content: dict[str, Any]) -> None:
-        """Write to the second place, without waiting for the disk: the watchdog does that."""
-        content = {"robot": self._name, "step": self._step, "utc": utc_now(), **content}
-        try:
-            self._log.append(event, {"time_s": self._clock(), **content}, sync=False)
-        except StorageError as error:
-            say(f"{event} {json.dumps(content)}: {error}")
-
-    def _tell(self, text: str) -> None:
-        """Say it in the black box too."""
-        if self._recorder is not None:
+    def _tell(self) -> None:
+        """Tell black box and second place what happened; the disk may take its time now."""
+        while self._untold:
+            event, content = self._untold.pop(0)
+            content = {"robot": self._name, "step": self._step, "utc": utc_now(), **content}
             try:
-                self._recorder.note("guard", text)
-            except RecorderLost as error:
-                self._lose_recorder(error)
+                # The watchdog waits for the disk; here the write itself is enough.
+                self._log.append(event, {"time_s": self._clock(), **content}, sync=False)
+            except StorageError as error:
+                say(f"{event} {json.dumps(content)}: {error}")
+            if self._recorder is not None:
+                try:
+                    self._recorder.note("guard", f"{event} {json.dumps(content)}")
+                except RecorderLost as error:
+                    self._lose_recorder(error)
 
     def _try_release(self, scene: _Scene) -> None:
         """Unlatch if an operator has released the newest stop, and it covers this latch."""
@@ -320,7 +318,7 @@ class Guard:
         refused = self._releases.refused
         found = self._releases.of(line.stop, scene.tick.now_s)
         if self._releases.refused != refused:
-            self._log_event("release-refused", {"detail": self._releases.refused})
+            self._untold.append(("release-refused", {"detail": self._releases.refused}))
         if found is None:
             return
         stop, person = found
@@ -334,8 +332,7 @@ class Guard:
         self._latch = None
         self._released_stop, self._released_s = stop, now_s
         self._filter.release()
-        self._tell(f"stop {stop} released by {person}")
-        self._log_event("released", {"number": stop, "person": person})
+        self._untold.append(("released", {"number": stop, "person": person}))
 
     def _record_again(self) -> bool:
         """Begin a new recording where the last one was lost; this may take its time."""
@@ -378,5 +375,6 @@ class Guard:
         """
         ended = GuardState.ENDED if self._latch is None else GuardState.LATCHED
         self._publish(self._clock(), self._stopped(Reason.BRAKED), ended)
+        self._tell()
         if self._recorder is not None:
             self._recorder.close()
