@@ -328,7 +328,7 @@ def big_register(site: Site, entries: int) -> list[str]:
     plans: list[Statement] = []
     certificates: list[Statement] = []
     ids: list[str] = []
-    open_orders: list[str] = []
+    bases = fleet_of(60)
 
     def one(index: int) -> Signed:
         draw = chance.random()
@@ -342,7 +342,7 @@ def big_register(site: Site, entries: int) -> list[str]:
             return Signed.by(certificates[-1], keys["proposer"], keys["approver"])
         if index < 60 or draw < 0.05:
             ids.append(f"cell-{index % 800}")
-            base = fleet_of(60)[index % 60]
+            base = bases[index % 60]
             cell = Deployment(
                 id=ids[-1],
                 robot=base.robot,
@@ -357,7 +357,6 @@ def big_register(site: Site, entries: int) -> list[str]:
             order = Directive(
                 number=index, match=Match(any_of=(clause,)), action="ground", reason=f"no {index}"
             ).statement(register)
-            open_orders.append(order.digest)
             return Signed.by(order, keys["authority"])
         if draw < 0.1:
             said = {"deployment": chance.choice(ids), "what": f"brake trip {index}"}

@@ -47,6 +47,16 @@ VERBS: dict[str, str] = {
     "blackbox show": "what a flight recording tells: reasons, margins, events",
     "blackbox export": "a flight recording as MCAP, for viewers",
     "blackbox replay": "fly a recording again in simulation, and compare bit by bit",
+    "register new": "begin the signed, append-only register of a site",
+    "register show": "what is registered at a site, verified while it is read",
+    "register evidence": "sign what was done or measured, and register it",
+    "register deployment": "sign what runs where, and register it",
+    "tower": "renew the leases of deployments; when it ends, they stop",
+    "directive issue": "order every affected deployment to stop, slow down or be inspected",
+    "directive list": "the directives in force",
+    "directive release": "end a directive, on evidence",
+    "who": "who proposed, tested, approved, grounded and released a deployment",
+    "assurance": "whether what is claimed of a robot still holds, by the register",
     "list": "the scenarios, recipes and policy families that can be named",
 }
 """Verb to one line of help; each lives in :func:`module_of` it as ``main``."""

@@ -220,7 +220,8 @@ def _concerns(entry: Entry, deployment: str) -> bool:
 def _deed(ring: KeyRing, verb: Verb, entry: Entry, detail: str = "") -> Deed:
     return Deed(
         verb=verb,
-        people=tuple(holder.person for holder in entry.signed.signers(ring)),
+        # The signatures were checked when the register was opened, and are of these very bytes.
+        people=tuple(ring.holder(name).person for name, _ in entry.signed.signatures),
         entry=entry.number,
         time_s=entry.time_s,
         digest=entry.digest,
