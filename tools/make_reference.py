@@ -9,10 +9,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import itertools
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 from loopwright import cli
 
@@ -107,6 +111,7 @@ def _verb(name: str) -> str:
     function = importlib.import_module(cli.module_of(name)).main
     summary, meanings = _docstring(inspect.getdoc(function) or "")
     usage, rows = [f"loopwright {name}"], []
+    kinds = get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
         meaning = meanings.get(parameter.name, "").replace("|", "\\|")
         if parameter.kind is parameter.POSITIONAL_ONLY:
@@ -114,6 +119,9 @@ def _verb(name: str) -> str:
             word = parameter.name.upper()
             usage.append(word if required else f"[{word}]")
             rows.append(f"| `{word}` | {'' if required else 'optional'} | {meaning} |")
+            continue
+        if is_dataclass(kinds[parameter.name]):
+            rows += _group(kinds[parameter.name])
             continue
         option = "--" + parameter.name.removesuffix("_output").replace("_", "-")
         if parameter.default is parameter.empty:
@@ -125,8 +133,24 @@ def _verb(name: str) -> str:
     return "\n".join([f"## {name}", "", f"`{' '.join(usage)}`", "", summary, "", *table, ""])
 
 
+def _group(kind: type) -> Iterator[str]:
+    """Yield the rows of arguments that several verbs share: the fields of a dataclass."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    meanings = {
+        field.target.id: " ".join(str(text.value.value).split())
+        for field, text in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    for item in fields(kind):
+        option = "--" + item.name.replace("_", "-")
+        meaning = meanings.get(item.name, "").replace("|", "\\|")
+        yield f"| `{option}` | {_default(item.default)} | {meaning} |"
+
+
 def _default(value: object) -> str:
-    if value is False or value is None:
+    if value is False or value is None or value == "":
         return ""
     return f"`{value}`"
 

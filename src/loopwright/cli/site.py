@@ -26,12 +26,17 @@ class SitePlace:
     """Folder of the register."""
     ring: Path = Path("keys/ring.json")
     """Key ring file."""
-    memory: Path = Path.home() / ".local" / "state" / "loopwright" / "registers"
+    memory: Path = Path("~/.local/state/loopwright/registers")
     """Your own folder, in which it is remembered what of a register was verified."""
 
     def open(self) -> Register:
         """Open the register; it has to be closed."""
-        return Register.open(self.register, KeyRing.read(self.ring), memory=self.memory)
+        return Register.open(self.register, KeyRing.read(self.ring), memory=self.own_memory)
+
+    @property
+    def own_memory(self) -> Path:
+        """The folder of the memory, with the home folder filled in."""
+        return self.memory.expanduser()
 
     def sign_and_append(self, statement: Statement, key: Path) -> tuple[Register, int]:
         """Sign a statement and register it; return the register, open, and its number."""

@@ -18,7 +18,7 @@ def main(*, key: Path, place: Place = DEFAULT_PLACE) -> int:
     """
     ring = KeyRing.read(place.ring)
     with Register.create(
-        place.register, ring, SigningKey.read(key), memory=place.memory
+        place.register, ring, SigningKey.read(key), memory=place.own_memory
     ) as register:
         print(f"{place.register}: register {register.id}")
     return 0

@@ -27,7 +27,7 @@ def main(*, key: Path, lease_s: float = LEASE_S, place: Place = DEFAULT_PLACE) -
         place.register,
         KeyRing.read(place.ring),
         SigningKey.read(key),
-        memory=place.memory,
+        memory=place.own_memory,
         lease_s=lease_s,
     )
     print(f"renewing leases of {lease_s:g} s for {place.register}", file=sys.stderr)
