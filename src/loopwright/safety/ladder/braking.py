@@ -1,7 +1,9 @@
 """The closed form behind the envelope: from which speed a given distance still suffices to stop.
 
-After a command takes effect ``reaction`` late, at full speed ``v`` until then, braking at ``a``
-takes ``v * reaction + v**2 / (2 * a)``. Both functions are that one equation, solved each way.
+After a command takes effect a reaction time late, at full speed ``v`` until then, braking at ``a``
+takes ``v * reaction_s + v**2 / (2 * a)``. Both methods are that one equation, solved each way.
+
+Shapes: R rows.
 """
 
 from __future__ import annotations
@@ -9,13 +11,33 @@ from __future__ import annotations
 import numpy as np
 
 
-def braking_distance(speed: np.ndarray, deceleration: np.ndarray, reaction_s: float) -> np.ndarray:
-    """Return the distance that stopping from ``speed`` takes."""
-    return speed * reaction_s + speed**2 / (2 * deceleration)
+class Braking:
+    """Stopping with a fixed deceleration for each row."""
 
+    def __init__(self, deceleration: np.ndarray, reaction_s: float) -> None:
+        """Prepare.
 
-def braking_speed(distance: np.ndarray, deceleration: np.ndarray, reaction_s: float) -> np.ndarray:
-    """Return the largest speed from which ``distance`` suffices; 0 where none is left."""
-    lost = deceleration * reaction_s
-    left = np.maximum(distance, 0.0)
-    return np.sqrt(lost * lost + 2 * deceleration * left) - lost
+        Args:
+            deceleration: ``(R,)``, in units of the row per second squared.
+            reaction_s: From a command to its effect.
+        """
+        self._reaction_s = reaction_s
+        self._twice = 2 * deceleration
+        self._lost = deceleration * reaction_s
+        self._lost_squared = self._lost**2
+
+    def distance(self, speed: np.ndarray) -> np.ndarray:
+        """Return the distances ``(R,)`` that stopping from ``speed (R,)`` takes."""
+        return speed * self._reaction_s + speed**2 / self._twice
+
+    def speed(self, distance: np.ndarray) -> np.ndarray:
+        """Return the largest speeds ``(R,)`` from which ``distance (R,)`` suffices to stop.
+
+        Where no distance is left it is 0.
+        """
+        left = np.maximum(distance, 0.0)
+        left *= self._twice
+        left += self._lost_squared
+        np.sqrt(left, out=left)
+        left -= self._lost
+        return left

@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 
 from loopwright.safety.decision import Reason
-from loopwright.safety.ladder.braking import braking_speed
 from loopwright.safety.ladder.situation import Situation
 from loopwright.safety.limits import Limits
 
@@ -30,7 +29,6 @@ class Envelope:
     def __init__(self, limits: Limits, now: Situation) -> None:
         """Prepare what stays the same in every step."""
         n, rows = len(now.previous), len(now.distance)
-        self._reaction_s = limits.reaction_s
         self._margin = np.full(rows, limits.distance_margin_m)
         self._margin[: 2 * n] = limits.position_margin
         # The size of an effort is the clamp's business.
@@ -41,7 +39,7 @@ class Envelope:
 
     def apply(self, command: np.ndarray, now: Situation) -> Reason:
         """Bring ``command`` inside, in place."""
-        braking = braking_speed(now.distance - self._margin, now.deceleration, self._reaction_s)
+        braking = now.braking.speed(now.distance - self._margin)
         np.minimum(braking, self._top, out=self._allowed)
         np.maximum(self._allowed, _CREEP, out=self._allowed)
         return self.hold(command, now)

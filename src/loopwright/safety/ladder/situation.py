@@ -15,7 +15,7 @@ import numpy as np
 
 from loopwright.safety.body import BodySpec, Measured, Places
 from loopwright.safety.decision import Reason
-from loopwright.safety.ladder.braking import braking_distance
+from loopwright.safety.ladder.braking import Braking
 from loopwright.safety.ladder.geometry import Hazards
 from loopwright.safety.limits import Limits
 
@@ -43,12 +43,10 @@ class Situation:
         self.approach = np.concatenate([np.eye(n), -np.eye(n), np.zeros((seen, n))])
         """``(R, N)``: how much nearer a limit comes per unit of a command."""
         self._seen = self.approach[2 * n :].reshape(p, self.hazards.count, n)
-        self.deceleration = np.concatenate(
-            [
-                limits.deceleration,
-                limits.deceleration,
-                np.full(seen, limits.point_deceleration_m_s2),
-            ]
+        deceleration = [limits.deceleration, limits.deceleration]
+        self.braking = Braking(
+            np.concatenate([*deceleration, np.full(seen, limits.point_deceleration_m_s2)]),
+            limits.reaction_s,
         )
         kinds = [Reason.WALL] * self.hazards.walls
         kinds += [Reason.KEEP_OUT] * (self.hazards.count - self.hazards.walls)
@@ -60,7 +58,7 @@ class Situation:
         self._per_speed = self.is_speed / np.array(limits.speed)
         self._top_point_speed_m_s = limits.point_speed_m_s
         top = np.concatenate([limits.speed, limits.speed, np.full(seen, limits.point_speed_m_s)])
-        self._room = braking_distance(top, self.deceleration, limits.reaction_s)
+        self._room = self.braking.distance(top)
 
     def update(self, measured: Measured, places: Places) -> None:
         """Take in a checked measurement and where it puts the watched points."""
