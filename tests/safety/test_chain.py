@@ -491,3 +491,28 @@ def test_odd_heads_and_headers_are_findings_and_no_crash(tmp_path: Path, raw: by
     assert verify_chain(path, RING).verdict == "tampered"
     with pytest.raises(DamagedData):
         read_chain(path)
+
+
+def test_a_second_place_that_was_full_for_a_while_is_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, heads = tmp_path / "a", tmp_path / "heads"
+    writer = ChainWriter.create(path, HEADER, KEY, heads)
+    real, full = os.write, [0, 50, 0]
+
+    def short(descriptor: int, data: bytes) -> int:
+        if data.endswith(b"}\n"):
+            return real(descriptor, data[: full.pop()])
+        return real(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", short)
+        for _ in range(3):
+            writer.append(16, b"x")
+            with pytest.raises(StorageError, match="part of a head"):
+                writer.checkpoint()
+    writer.checkpoint()
+    writer.close()
+    report = verify_chain(path, RING, heads)
+    assert report.verdict == "intact"
+    assert {f.name for f in report.findings} == {"second place behind"}

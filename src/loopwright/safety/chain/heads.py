@@ -130,8 +130,8 @@ class SecondPlace:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(path, flags, 0o644)
         length = os.fstat(self._descriptor).st_size
-        if length and os.pread(self._descriptor, 1, length - 1) != b"\n":
-            os.write(self._descriptor, b"\n")  # the writer before was killed in a line
+        self._torn = length > 0 and os.pread(self._descriptor, 1, length - 1) != b"\n"
+        """Whether the last line lacks its end: its writer was killed in it, or the disk full."""
 
     def append(self, signed: SignedHead) -> None:
         """Append a head and wait until it is on the disk.
@@ -139,10 +139,13 @@ class SecondPlace:
         Raises:
             OSError: The operating system refused, or the file is gone.
         """
-        line = signed.line
+        line = b"\n" + signed.line if self._torn else signed.line
         if os.fstat(self._descriptor).st_nlink == 0:
             raise FileNotFoundError(f"{self.path} was removed")
-        if os.write(self._descriptor, line) != len(line):
+        written = os.write(self._descriptor, line)
+        if written:
+            self._torn = written < len(line)
+        if written != len(line):
             raise OSError(f"only a part of a head fitted into {self.path}")
         os.fdatasync(self._descriptor)
 
