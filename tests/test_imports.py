@@ -219,6 +219,7 @@ VIOLATIONS = [
     ("train", "import mujoco", "simulators are imported in"),
     ("models", "import gymnasium", "simulators are imported in"),
     ("loop", "import ray", "ray is imported in"),
+    ("safety/directive", "import loopwright.safety.reports", "who approves, deploys or grounds"),
 ]
 
 

@@ -197,14 +197,20 @@ def check_form(statement: Statement) -> None:
 
     Raises:
         DamagedData: A field is missing or of another type.
+        UnknownName: It restricts what cannot be restricted.
+        InvalidConfig: It restricts to what is no number.
     """
+    from loopwright.safety.directive.restriction import check_restriction  # it needs NumPy
+
     if statement.kind == DIRECTIVE:
-        Directive.from_statement(statement)
+        check_restriction(Directive.from_statement(statement).limits)
         return
     for name, kinds in _FORMS[statement.kind].items():
         value = statement.predicate.get(name)
         if not isinstance(value, kinds) or (name in _NEVER_EMPTY and not value):
             raise DamagedData(f"{name!r} of this {statement.kind} is {value!r}")
+    if statement.kind == ALTERNATIVE:
+        check_restriction(_mapping(statement.predicate["limits"]))
 
 
 _NEVER_EMPTY = ("directive", "evidence", "deployment", "means")
