@@ -57,6 +57,12 @@ VERBS: dict[str, str] = {
     "directive release": "end a directive, on evidence",
     "who": "who proposed, tested, approved, grounded and released a deployment",
     "assurance": "whether what is claimed of a robot still holds, by the register",
+    "keys new": "a key pair for a person or a device, on the key ring",
+    "keys ring": "whose keys are trusted, and with what",
+    "certify": "test a candidate by a registered plan, and propose its certificate",
+    "certificate approve": "the second signature, of another person, after a recount",
+    "certificate show": "what a certificate says",
+    "certificate verify": "whether exactly this combination may move, now",
     "list": "the scenarios, recipes and policy families that can be named",
 }
 """Verb to one line of help; each lives in :func:`module_of` it as ``main``."""

@@ -6,20 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from loopwright.core.digest import digest_json
+import loopwright
+from loopwright.core.digest import digest_json, digest_tree
 from loopwright.core.errors import InvalidConfig, UnknownName
 from loopwright.core.policy import Candidate, Policy
-from loopwright.core.scenario import SPLIT_SIZE, Box, Scenario, World, split_of, split_seed
-from loopwright.core.stage import (
-    ProgressSink,
-    code_digest,
-    environment_digest,
-    resolve_entry,
-)
+from loopwright.core.scenario import SPLIT_SIZE, Box, Scenario, split_of, split_seed
+from loopwright.core.stage import ProgressSink, environment_digest, resolve_entry
 from loopwright.models.registry import load_policy
-from loopwright.safety.body import BodySpec, RobotEntry
+from loopwright.safety.body import BodySpec
 from loopwright.safety.certificate.campaign import Campaign, Trial, read_account
 from loopwright.safety.certificate.claims import ARMS, Aim, Arm, Level, bound_of
 from loopwright.safety.certificate.identity import Identity, robot_digest, scenario_digest
@@ -36,51 +31,16 @@ from loopwright.safety.certificate.tree import digest_every_file
 from loopwright.safety.keys import SigningKey
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import INFRASTRUCTURE, attempt
+from loopwright.scenarios.watched import Rig, WatchedWorld
 
 FIRST_SEED = SPLIT_SIZE // 2
 """Index in the sealed split from which certificates take seeds; examinations of a loop count from
 0, so the two do not meet."""
 EPISODES_PER_BOUND = 15
 """Seeds of a stratum, unless said otherwise: this many divided by the bound of the level."""
-RIGS: Mapping[str, str] = {"point-reach-v1": "loopwright.scenarios.point.rig:PointRig"}
+EVIDENCE_ROOMS = ("core", "models", "safety", "scenarios")
+RIGS: Mapping[str, str] = {"point-reach-v1": "loopwright.scenarios.point.safety:make_rig"}
 """Scenario to the entry point of its rig, where one is built in."""
-
-
-class WatchedWorld(World, Protocol):
-    """A world that counts, since its last reset, what a filter is there to prevent."""
-
-    @property
-    def violations(self) -> int:
-        """Control steps in which a limit was exceeded."""
-        ...
-
-    @property
-    def trips(self) -> int:
-        """How often the brake was latched."""
-        ...
-
-
-class Rig(Protocol):
-    """A robot in its scenario's world, with a filter that can be on or off."""
-
-    @property
-    def spec(self) -> BodySpec:
-        """What the robot is."""
-        ...
-
-    @property
-    def entry(self) -> RobotEntry:
-        """How a process comes by it."""
-        ...
-
-    @property
-    def filter(self) -> str:
-        """Digest of the filter."""
-        ...
-
-    def make_world(self, *, filtered: bool) -> WatchedWorld:
-        """Build the scenario's world, with the filter on or off."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +52,8 @@ class Request:
     """Id or path, as for :func:`~loopwright.scenarios.registry.get_scenario`."""
     level: Level = "D"
     rig: str | None = None
-    """Entry point of the rig; None takes the one built in for the scenario."""
+    """Entry point of a function that returns the :class:`~loopwright.scenarios.watched.Rig`; None
+    takes the one built in for the scenario."""
     task_failure: float | None = None
     """Also show that the task fails less often than this, with the filter on."""
     unfiltered: int | None = None
@@ -152,11 +113,15 @@ def find_rig(scenario: Scenario, entry: str | None = None) -> Rig:
 
     Raises:
         UnknownName: No rig is built in for the scenario.
-        InvalidConfig: The entry point leads nowhere.
+        InvalidConfig: The entry point leads nowhere, or to something else.
     """
     if entry is None and scenario.id not in RIGS:
         raise UnknownName("rig of a scenario", scenario.id, RIGS)
-    return resolve_entry(entry or RIGS[scenario.id])()
+    entry = entry or RIGS[scenario.id]
+    found = resolve_entry(entry)()
+    if not isinstance(found, Rig):
+        raise InvalidConfig(f"{entry} returned a {type(found).__name__}, expected a Rig")
+    return found
 
 
 def identity_of(candidate: Path, scenario: Scenario, rig: Rig) -> Identity:
@@ -166,14 +131,18 @@ def identity_of(candidate: Path, scenario: Scenario, rig: Rig) -> Identity:
         scenario=scenario_digest(scenario),
         robot=robot_digest(rig.spec, rig.entry),
         filter=rig.filter,
-        build=digest_json(
-            {
-                "robot": rig.spec.build,
-                "environment": environment_digest(),
-                "code": code_digest(),
-            }
-        ),
+        build=build_digest(rig.spec),
     )
+
+
+def build_digest(spec: BodySpec) -> str:
+    """Digest what the evidence is computed with: simulator, interpreter, libraries, our code.
+
+    Of our code the rooms that act in an episode; a new verb does not void a certificate.
+    """
+    source = Path(loopwright.__file__).parent
+    code = {room: digest_tree(source / room, ".py") for room in EVIDENCE_ROOMS}
+    return digest_json({"robot": spec.build, "environment": environment_digest(), "code": code})
 
 
 def plan_for(request: Request, subject: Subject, register: Register) -> TestPlan:
