@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,19 @@ class TestPictures:
         for number, levels in enumerate(PICTURES.levels):
             found = digits[:, number].unique()
             torch.testing.assert_close(found, torch.linspace(-1, 1, levels))
+
+    def test_a_patch_seen_by_itself_has_one_code_wherever_it_stands(self):
+        torch.manual_seed(0)
+        tokenizer = PictureTokenizer(replace(PICTURES, encoder_sees="patch"))
+        torch.nn.init.normal_(tokenizer.digits.weight)
+        image = torch.from_numpy(some_pictures(1))
+        cut = patches(image, PICTURES.patch_px)
+        order = torch.randperm(cut.shape[1])
+        with torch.no_grad():
+            codes = tokenizer.encode(image)
+            moved = tokenizer.encode(unpatched(cut[:, order], PICTURES.patch_px))
+        assert len(codes.unique()) > 3
+        assert torch.equal(moved, codes[:, order])
 
     def test_the_loss_reaches_the_encoder_through_the_rounding(self):
         torch.manual_seed(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.models.layers.transformer import TransformerConfig
@@ -26,6 +26,9 @@ class PictureConfig:
     """Side of the patch that one code stands for."""
     width: int = 128
     heads: int = 4
+    encoder_sees: Literal["picture", "patch"] = "picture"
+    """``"patch"`` gives the same patch the same code wherever it stands: then what is learned of a
+    part of one picture holds for that part of every other. ``"picture"`` needs fewer codes."""
     encoder_layers: int = 2
     decoder_layers: int = 3
     levels: tuple[int, ...] = (8, 5, 5, 5)
@@ -37,6 +40,10 @@ class PictureConfig:
             raise InvalidConfig(f"patches of {self.patch_px} px do not tile {self.px} px")
         if min(self.levels, default=0) < 2:
             raise InvalidConfig(f"levels are {self.levels}; expected at least 2 for every digit")
+        if self.encoder_sees not in ("picture", "patch"):
+            raise InvalidConfig(
+                f"encoder_sees is {self.encoder_sees!r}; expected 'picture' or 'patch'"
+            )
 
     @property
     def tokens(self) -> int:

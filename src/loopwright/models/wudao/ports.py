@@ -1,8 +1,8 @@
 """Pictures and texts as tokens.
 
-A picture is cut into patches, every patch seen in its surroundings, and each one rounded to a
-code of a few digits: finite scalar quantisation (Mentzer et al., "Finite Scalar Quantization:
-VQ-VAE Made Simple", 2024), which has no codebook that could collapse.
+A picture is cut into patches, every patch seen in its surroundings or by itself, and each one
+rounded to a code of a few digits: finite scalar quantisation (Mentzer et al., "Finite Scalar
+Quantization: VQ-VAE Made Simple", 2024), which has no codebook that could collapse.
 
 Shapes: B batch, H and W pixels, N codes of a picture, D width, Q digits of a code, P numbers of a
 patch.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from loopwright.models.layers.feedforward import SwiGLU
 from loopwright.models.layers.transformer import Transformer, TransformerConfig
 from loopwright.models.wudao.config import PictureConfig
 
@@ -39,7 +40,11 @@ class PictureTokenizer(CodeTokenizer):
         patch = 3 * config.patch_px**2
         self.look = nn.Linear(patch, config.width)
         self.place_ND = nn.Parameter(0.02 * torch.randn(config.tokens, config.width))
-        self.encoder = Transformer(_backbone(config, config.encoder_layers))
+        self.encoder = (
+            PatchEncoder(width=config.width, layers=config.encoder_layers)
+            if config.encoder_sees == "patch"
+            else Transformer(_backbone(config, config.encoder_layers))
+        )
         self.digits = nn.Linear(config.width, len(config.levels))
         self.recall = nn.Linear(len(config.levels), config.width)
         self.decoder = Transformer(_backbone(config, config.decoder_layers))
@@ -76,7 +81,9 @@ class PictureTokenizer(CodeTokenizer):
 
     def _digits(self, image_BHWC: Tensor) -> Tensor:
         """Round to the nearest level; gradients pass as if nothing were rounded."""
-        seen_BND = self.look(patches(image_BHWC, self.config.patch_px)) + self.place_ND
+        seen_BND = self.look(patches(image_BHWC, self.config.patch_px))
+        if self.config.encoder_sees == "picture":
+            seen_BND = seen_BND + self.place_ND
         loose_BNQ = self.digits(self.encoder(seen_BND)).float().tanh()
         steps_Q = (self.levels_Q - 1) / 2
         # Halved: tanh would need infinite input to reach the outermost level.
@@ -91,6 +98,25 @@ class PictureTokenizer(CodeTokenizer):
     def _image(self, digit_BNQ: Tensor) -> Tensor:
         recalled_BND = self.recall(digit_BNQ) + self.place_ND
         return unpatched(self.paint(self.decoder(recalled_BND)), self.config.patch_px)
+
+
+class PatchEncoder(nn.Module):
+    """Looks at every patch by itself, not even knowing its place."""
+
+    def __init__(self, *, width: int, layers: int) -> None:
+        """Build the layers, each on a normalised copy and added back."""
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width, bias=False), SwiGLU(width=width, hidden=3 * width))
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width, bias=False)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """Return what is made of each patch, ``(B, N, D)``."""
+        for layer in self.layers:
+            x_BND = x_BND + layer(x_BND)
+        return self.norm(x_BND)
 
 
 def patches(image_BHWC: Tensor, side_px: int) -> Tensor:
