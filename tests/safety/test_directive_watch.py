@@ -372,3 +372,16 @@ def test_what_a_deployment_remembers_outlives_it(tmp_path: Path) -> None:
     os.rename(early, field.site.place)
     with pytest.raises(Untrusted, match="rolled back"):
         field.new_watch()
+
+
+def test_links_and_pipes_among_the_leases_harm_nobody(field: Field, tmp_path: Path) -> None:
+    leases = field.site.place / "leases"
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    os.mkfifo(leases / "pipe.ask")
+    (leases / "link.ask").symlink_to(victim)
+    (leases / "cell-1.lease").unlink()
+    (leases / "cell-1.lease").symlink_to(victim)
+    field.wait(60)
+    assert field.state() == "clear"
+    assert victim.read_text() == "untouched"

@@ -152,7 +152,9 @@ def test_a_torn_tail_is_passed_over_and_then_cut(site: Site) -> None:
         chain.write_bytes(longer[:cut])
         assert len(site.open()) == 1
     again = site.open()
+    torn_bytes = chain.stat().st_size - len(whole)
     assert again.append(site.evidence("third")) == 2
+    assert again.cut_bytes == torn_bytes > 0
     assert [e.statement.predicate["what"] for e in site.open().statements()] == ["first", "third"]
 
 

@@ -20,9 +20,10 @@ from loopwright.safety.directive.orders import (
     CLOSURE,
     DIRECTIVE,
     RELEASE,
+    SUSPENSION,
     Directive,
 )
-from loopwright.safety.directive.standing import SUSPENSION, Binding, orders_in_force
+from loopwright.safety.directive.standing import Binding, orders_in_force
 from loopwright.safety.entry import Entry
 from loopwright.safety.keys import Holder, KeyRing
 from loopwright.safety.register import Register

@@ -51,7 +51,11 @@ ADMISSIONS: dict[str, Admission] = {
     ),
     "certificate/v1": Admission(code=19, signers=(("proposer", "approver"),), names=("plan",)),
     "suspension/v1": Admission(
-        code=20, signers=(("approver",), ("authority",)), names=("certificate",), urgent=True
+        code=20,
+        signers=(("approver",), ("authority",)),
+        names=("certificate",),
+        urgent=True,
+        form=_ORDERS,
     ),
     "deployment/v1": Admission(
         code=21,

@@ -28,7 +28,8 @@ from typing import Any, Literal, get_args
 
 from loopwright.core.digest import Json
 from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName
-from loopwright.safety.directive.standing import SUSPENSION, orders_in_force
+from loopwright.safety.directive.orders import SUSPENSION
+from loopwright.safety.directive.standing import orders_in_force
 from loopwright.safety.entry import Entry
 from loopwright.safety.register import Register
 

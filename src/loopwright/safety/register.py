@@ -66,6 +66,8 @@ CHAIN_NAME, EPOCH_NAME, LOCK_NAME, LEASES_NAME = "register.chain", "epoch", "loc
 EPOCH_BYTES = 8
 FORMAT = "loopwright-register/v1"
 _HEADER_BYTES = 1 << 16
+_OWN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+"""How the small files beside the chain are opened: a link put in their place is not followed."""
 _BLOCK_BYTES = 8 << 20
 
 
@@ -111,6 +113,8 @@ class Register:
         self._handle = -1
         self.id = ""
         """Digest of the header: what binds a statement to this register."""
+        self.cut_bytes = 0
+        """Length of the torn tails, left behind by killed writers, that were cut off here."""
 
     @classmethod
     def create(
@@ -550,7 +554,7 @@ class Register:
     def _alone(self) -> Iterator[None]:
         """Be the only writer; the kernel drops the lock when a process dies."""
         try:
-            handle = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle = os.open(self.folder / LOCK_NAME, _OWN, 0o666)
         except OSError as error:
             raise StorageError(f"the register {self.folder} cannot be locked: {error}") from error
         try:
@@ -569,6 +573,7 @@ class Register:
         try:
             handle = os.open(self.folder / CHAIN_NAME, os.O_WRONLY | os.O_CLOEXEC)
             try:
+                self.cut_bytes += os.fstat(handle).st_size - self._index.end
                 os.ftruncate(handle, self._index.end)
                 if os.pwrite(handle, frame, self._index.end) != len(frame):
                     os.ftruncate(handle, self._index.end)
@@ -584,11 +589,12 @@ class Register:
     def _raise_epoch(self) -> None:
         """Tell every deployment that something urgent follows."""
         try:
-            handle = os.open(self.folder / EPOCH_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.folder / EPOCH_NAME, _OWN, 0o644)
             try:
                 there = int.from_bytes(os.pread(handle, EPOCH_BYTES, 0), "little")
                 raised = max(there, self.epoch + 1)
                 os.pwrite(handle, raised.to_bytes(EPOCH_BYTES, "little"), 0)
+                os.fdatasync(handle)  # never behind the chain, not even after a power cut
             finally:
                 os.close(handle)
         except OSError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +28,8 @@ from loopwright.safety.statement import Signed, Statement
 
 KIND = "lease/v1"
 LEASE_S = 30.0
-_LONGEST_ASK = 4096
+_LONGEST = 1 << 14
+"""Bytes of a question or an answer that are read."""
 
 
 class Clock(Protocol):
@@ -77,8 +79,7 @@ class Ask:
     def read(cls, path: Path) -> Ask | None:
         """Read a question; None if there is none, or something that is none."""
         try:
-            with path.open("rb") as file:
-                ask = cls(**json.loads(file.read(_LONGEST_ASK)))
+            ask = cls(**json.loads(_read_plain(path, _LONGEST)))
         except (OSError, ValueError, TypeError):
             return None
         fits = all(isinstance(value, str) for value in asdict(ask).values())
@@ -119,7 +120,7 @@ class Lease:
             StorageError: The folder is out of reach.
         """
         try:
-            raw = path.read_bytes()
+            raw = _read_plain(path, _LONGEST)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -154,9 +155,19 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: The operating system refused.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        partial.write_bytes(data)
+        # Others may write in this folder: nothing that lies there already is followed or reused.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(partial, flags, 0o644), "wb") as file:
+            file.write(data)
         partial.rename(path)
     except OSError as error:
         raise StorageError(f"{path} could not be written: {error}") from error
+
+
+def _read_plain(path: Path, longest: int) -> bytes:
+    """Read a file, not what a link points to, and without waiting for a pipe."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        return file.read(longest) or b""

@@ -17,11 +17,12 @@ from loopwright.safety.admission import digests_in
 from loopwright.safety.directive.match import Match
 from loopwright.safety.statement import Statement
 
-DIRECTIVE, CLOSURE, ALTERNATIVE, RELEASE = (
+DIRECTIVE, CLOSURE, ALTERNATIVE, RELEASE, SUSPENSION = (
     "directive/v1",
     "closure/v1",
     "alternative/v1",
     "release/v1",
+    "suspension/v1",
 )
 
 Action = Literal["ground", "restrict", "inspect"]
@@ -213,8 +214,9 @@ def check_form(statement: Statement) -> None:
         check_restriction(_mapping(statement.predicate["limits"]))
 
 
-_NEVER_EMPTY = ("directive", "evidence", "deployment", "means")
+_NEVER_EMPTY = ("directive", "evidence", "deployment", "means", "certificate")
 _FORMS: dict[str, dict[str, tuple[type, ...]]] = {
+    SUSPENSION: {"certificate": (str,)},
     CLOSURE: {"directive": (str,), "evidence": (list, tuple), "deployment": (str,)},
     ALTERNATIVE: {
         "directive": (str,),

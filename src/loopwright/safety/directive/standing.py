@@ -18,12 +18,11 @@ from loopwright.safety.directive.orders import (
     CLOSURE,
     DIRECTIVE,
     RELEASE,
+    SUSPENSION,
     Directive,
     Limits,
 )
 from loopwright.safety.entry import Entry
-
-SUSPENSION = "suspension/v1"
 
 Effect = Literal["grounded", "restricted", "due", "clear"]
 """What one directive means for a deployment now. ``due``: it binds from its compliance time on."""
