@@ -46,7 +46,7 @@ def quantiles(values: np.ndarray) -> tuple[float, float, float, float]:
 
 def measure_time(bench: Benchmark, folder: Path, title: str, *, priority: int, load: int) -> None:
     """Let one arm wave for a while and see how punctual everybody is."""
-    seconds = 10.0 if bench.quick else 90.0
+    seconds = 10.0 if bench.quick else 40.0
     with busy(load), arm_cell(folder, bounds=PATIENT, priority=priority) as arms:
         began_s = time.monotonic() + 1.0
         time.sleep(1.0 + seconds)

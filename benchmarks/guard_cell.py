@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,7 +83,8 @@ def be_policy(signals: Path, robot: str, sent: Path) -> None:
     """Ask for motion at 50 Hz, and note what was asked when."""
     side = PolicySide(signals, robot, JOINTS)
     descriptor = os.open(sent, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:
         speeds = wave(time.monotonic())
         os.write(descriptor, _FOLLOWED.pack(time.monotonic(), speeds[-1]))
         side.send(speeds)
@@ -92,7 +94,8 @@ def be_policy(signals: Path, robot: str, sent: Path) -> None:
 @contextmanager
 def busy(count: int) -> Iterator[None]:
     """Keep processes spinning at ordinary priority."""
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    spin = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(count)]
     try:
         yield
     finally:
@@ -177,6 +180,17 @@ def arm_cell(
     folder: Path, *, robots: int = 1, bounds: Bounds | None = None, priority: int = 50
 ) -> Iterator[ArmCell]:
     """Run a cell of arms until the end of the block; they move when it begins."""
+    with (
+        tempfile.TemporaryDirectory(prefix="guard-", dir="/dev/shm") as signals,
+        _arm_cell(folder, Path(signals), robots, bounds, priority) as running,
+    ):
+        yield running
+
+
+@contextmanager
+def _arm_cell(
+    folder: Path, signals: Path, robots: int, bounds: Bounds | None, priority: int
+) -> Iterator[ArmCell]:
     operator, recorder = SigningKey.new(), SigningKey.new()
     recorder.write(folder / "recorder.key")
     holder = Holder(person="bench", public=operator.public, roles=frozenset({"operator"}))
@@ -203,7 +217,7 @@ def arm_cell(
             )
             for number in range(robots)
         ),
-        signals=Path("/dev/shm") / f"guard-bench-{os.getpid()}-{folder.name}",
+        signals=signals,
         logs=folder / "logs",
         ring=folder / "ring.json",
         bounds=bounds or Bounds(),

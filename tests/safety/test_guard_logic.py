@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sliding_robot import ClampingFilter
 from still_cell import BEAT_S, StillCell, StillRobot
 
 from loopwright.safety.decision import Reason
@@ -484,3 +485,73 @@ def test_a_clock_from_elsewhere_counts_as_no_policy(cell: StillCell) -> None:
         Request(time_s=cell.now_s + 3600.0, count=2, resting=False, values=np.array([0.3, 0.2]))
     )
     assert_stopped(cell, "POLICY_LOST")
+
+
+def test_a_release_does_not_cover_a_guard_that_was_restarted_after_the_stop(
+    cell: StillCell,
+) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    press_stop(cell.config.signals, "Olga", "a look")
+    cell.run(0.2)
+    watchdog, cell.watchdog = cell.watchdog, None
+    cell.start_guard(robot)
+    cell.release()
+    cell.run(0.5)
+    assert robot.guard is not None
+    assert robot.guard.latch is not None
+    cell.watchdog = watchdog
+    cell.run(0.5)
+    assert cell.line.state is LineState.DOWN
+    assert cell.stop is not None
+    assert cell.stop.number == 2
+
+
+def test_a_request_from_before_the_line_rose_is_nobody_to_miss(cell: StillCell) -> None:
+    cell.move()
+    assert cell.watchdog is not None
+    cell.watchdog.close()
+    cell.watchdog = None
+    cell.robots[0].asks = None
+    cell.run(0.1)
+    cell.start_watchdog()
+    cell.run(1.0)
+    assert cell.line.state is LineState.UP
+    assert cell.stop is None
+    assert cell.speed(cell.robots[0]) == 0.0
+
+
+def test_a_guard_notices_a_silent_watchdog_itself(cell: StillCell) -> None:
+    cell.move()
+    cell.watchdog = None
+    cell.run(cell.bounds.line_s + 2 * BEAT_S)
+    assert cell.robots[0].guard is not None
+    latch = cell.robots[0].guard.latch
+    assert latch is not None
+    assert "watchdog is silent" in latch.detail
+
+
+def test_a_guard_notices_a_silent_drive_itself(cell: StillCell) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    robot.drive = None
+    cell.watchdog, watchdog = None, cell.watchdog
+    cell.run(cell.bounds.reading_s + 2 * BEAT_S)
+    assert watchdog is not None
+    assert robot.guard is not None
+    assert robot.guard.latch is not None
+    assert "drive is silent" in robot.guard.latch.detail
+
+
+def test_the_filter_begins_anew_with_every_motion(cell: StillCell) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    assert robot.guard is not None
+    judge = robot.guard._filter
+    assert isinstance(judge, ClampingFilter)
+    assert judge.resets == 1
+    robot.asks = "rest"
+    cell.run(0.1)
+    robot.asks = (0.3, 0.2)
+    cell.run(0.1)
+    assert judge.resets == 2

@@ -111,8 +111,8 @@ class CellConfig:
         names = [robot.name for robot in self.robots]
         if not names or len(set(names)) != len(names):
             raise InvalidConfig(f"cell {self.name!r} has the robots {names}; expected others")
-        if not 0 <= self.priority <= 90:
-            raise InvalidConfig(f"priority is {self.priority}; expected 0 to 90")
+        if self.priority != 0 and not 2 <= self.priority <= 90:
+            raise InvalidConfig(f"priority is {self.priority}; expected 0, or 2 to 90")
         if not self.watchdog_hz > 0:
             raise InvalidConfig(f"watchdog_hz is {self.watchdog_hz}; expected more than 0")
 

@@ -154,8 +154,7 @@ class Guard:
         if problem is not None and self._latch is None and (scene.up or not problem.own):
             self._shut(problem)
         decision = self._decide(scene, problem)
-        if not self._record(scene, decision):
-            decision = self._stopped(Reason.RECORDER)
+        self._record(scene, decision)
         overdue_s = self._clock() - tick.now_s
         if overdue_s > self._bounds.late_s and scene.up and self._latch is None:
             detail = f"the step took {1e3 * overdue_s:.1f} ms"
@@ -254,10 +253,10 @@ class Guard:
     def _stopped(self, reason: Reason) -> Decision:
         return Decision(applied=self._zeros, reason=reason, margin=float("nan"), stopping=True)
 
-    def _record(self, scene: _Scene, decision: Decision) -> bool:
-        """Record a step before it happens; return False when that failed."""
+    def _record(self, scene: _Scene, decision: Decision) -> None:
+        """Record a step before it happens; latch where that fails."""
         if self._recorder is None:
-            return False
+            return
         now_s = scene.tick.now_s
         request, reading = scene.request, scene.reading
         facts = StepFacts(
@@ -279,7 +278,6 @@ class Guard:
             self._recorder.step(facts)
         except RecorderLost as error:
             self._lose_recorder(error)
-        return self._recorder is not None
 
     def _lose_recorder(self, error: RecorderLost) -> None:
         self._lost_recorder, self._recorder = self._recorder, None
