@@ -294,6 +294,8 @@ class Bench:
             "PYTHONPATH": str(self.source.parent),
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
+            # Plug-ins of other packages would take longer to import than most tests to run.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "HYPOTHESIS_STORAGE_DIRECTORY": str(folder / "hypothesis"),
         }
         for module in WARM:

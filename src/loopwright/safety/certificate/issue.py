@@ -7,7 +7,6 @@ from the plan and the looks, and the signature is refused if anything differs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from loopwright.core.errors import NotCertified, Untrusted
 from loopwright.safety.certificate.campaign import Account, read_account
@@ -50,10 +49,7 @@ def issue(
     _refuse_differences(identity, account.plan.identity)
     if key.id != account.signer:
         raise Untrusted(f"plan {plan[:16]} was registered with key {account.signer}, not {key.id}")
-    shown = _certificate(account)
-    certificate = replace(
-        shown, issued_s=now_s, expires_s=now_s + valid_days * _S_PER_DAY, degraded=tuple(degraded)
-    )
+    certificate = _certificate(account, now_s, now_s + valid_days * _S_PER_DAY, tuple(degraded))
     return Signed.by(certificate.statement(), key)
 
 
@@ -89,12 +85,7 @@ def approve(
             f"the certificate is signed with key {signed.signatures[0][0]}, "
             f"its plan with {account.signer}"
         )
-    shown = replace(
-        _certificate(account),
-        issued_s=certificate.issued_s,
-        expires_s=certificate.expires_s,
-        degraded=certificate.degraded,
-    )
+    shown = _certificate(account, certificate.issued_s, certificate.expires_s, certificate.degraded)
     if shown.statement().to_json() != signed.statement.to_json():
         raise NotCertified("the certificate says something else than the register; draw it up anew")
     if not certificate.issued_s <= now_s < certificate.expires_s:
@@ -104,8 +95,10 @@ def approve(
     return approved
 
 
-def _certificate(account: Account) -> Certificate:
-    """Return what a register shows, valid for one second at the beginning of 1970."""
+def _certificate(
+    account: Account, issued_s: float, expires_s: float, degraded: tuple[Degraded, ...]
+) -> Certificate:
+    """Return what a register shows, with what people add to it."""
     plan = account.plan
     return Certificate(
         identity=plan.identity,
@@ -117,8 +110,9 @@ def _certificate(account: Account) -> Certificate:
         attempt=plan.attempt,
         plan=plan.digest,
         logged=account.logged,
-        issued_s=0.0,
-        expires_s=1.0,
+        issued_s=issued_s,
+        expires_s=expires_s,
+        degraded=degraded,
     )
 
 
