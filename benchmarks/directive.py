@@ -212,6 +212,12 @@ class Board:
         """Return why a deployment stopped last."""
         return Reason(_SLOT.unpack_from(self._map, slot * _SLOT.size)[1])
 
+    def wait_for(self, slots: set[int], within_s: float) -> None:
+        """Wait until all of these may not move."""
+        end_s = time.monotonic() + within_s
+        while not slots <= set(self.stopped()) and time.monotonic() < end_s:
+            time.sleep(0.02)
+
     def wait(self, count: int, within_s: float) -> dict[int, float]:
         """Wait until that many may not move; return them however many they are."""
         end_s = time.monotonic() + within_s
@@ -251,7 +257,7 @@ def measure_orders(site: Site, board: Board, fleet: list[Deployment], rounds: in
         affected = {i for i, deployment in enumerate(fleet) if clause.fits(deployment)}
         began_s = now_s()
         digest = site.order(clause, f"benchmark, by {kind}")
-        board.wait(len(affected), 5)
+        board.wait_for(affected, 10)
         time.sleep(2 / RATE_HZ)  # time for somebody to stop who should not
         stopped = board.stopped()
         orders.wrong += [board.reason(slot).name for slot in set(stopped) - affected]
@@ -388,7 +394,7 @@ def measure_who(folder: Path, entries: int) -> dict[str, list[float]]:
     ids = big_register(site, entries)
     site.register.close()
     found: dict[str, list[float]] = {"first opening": [], "opening": [], "who": []}
-    for label, times in (("first opening", 1), ("opening", 5)):
+    for label, times in (("first opening", 1), ("opening", 3)):
         for _ in range(times):
             began_s = time.process_time()
             register = Register.open(site.place, site.ring, memory=site.memory)

@@ -22,6 +22,7 @@ from loopwright.core.errors import (
     UnknownName,
     Untrusted,
 )
+from loopwright.safety.chain import FindingName, verify_chain
 from loopwright.safety.chain.frames import pack_frame, parse_frame
 from loopwright.safety.entry import pack
 from loopwright.safety.register import CHAIN_NAME, EPOCH_NAME, Register
@@ -156,6 +157,14 @@ def test_a_torn_tail_is_passed_over_and_then_cut(site: Site) -> None:
     assert again.append(site.evidence("third")) == 2
     assert again.cut_bytes == torn_bytes > 0
     assert [e.statement.predicate["what"] for e in site.open().statements()] == ["first", "third"]
+
+
+def test_a_register_is_a_chain_like_any_other(site: Site) -> None:
+    register = site.begin()
+    register.append(site.evidence())
+    report = verify_chain(site.place / CHAIN_NAME, site.ring, role="authority")
+    assert [finding.name for finding in report.findings] == [FindingName.NOT_CLOSED]
+    assert report.id == register.id
 
 
 def forge(site: Site, code: int, payload: bytes) -> None:

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
-from loopwright.core.digest import canonical_json, digest_json
+from loopwright.core.digest import digest_json
 from loopwright.core.errors import DamagedData, InvalidConfig, StorageError, Untrusted
 from loopwright.core.stage import resolve_entry
 from loopwright.safety.admission import (
@@ -57,6 +57,7 @@ from loopwright.safety.chain.frames import (
     parse_prefix,
 )
 from loopwright.safety.chain.heads import Head, SignedHead, now_ns
+from loopwright.safety.chain.reading import header_payload
 from loopwright.safety.entry import Entry, cover_of, filing_digest, pack, unpack
 from loopwright.safety.keys import KeyRing, SigningKey
 from loopwright.safety.statement import Signed, Statement
@@ -140,7 +141,7 @@ class Register:
             )
         if (folder / CHAIN_NAME).exists():
             raise InvalidConfig(f"{folder} holds a register already; open it instead")
-        header = canonical_json({"format": FORMAT, "created_ns": now_ns(), "nonce": token_hex(16)})
+        header = header_payload({"what": FORMAT, "created_ns": now_ns()}, token_hex(16))
         first, digest = pack_frame(KIND_HEADER, 0, NO_DIGEST, header)
         started = Head(
             file=digest.hex(),

@@ -33,7 +33,7 @@ class Clause:
 
     def __post_init__(self) -> None:
         """Refuse a clause that would fit everything by saying nothing."""
-        if not any(getattr(self, item.name) for item in fields(self)):
+        if not any(getattr(self, name) for name in _CONDITIONS):
             raise InvalidConfig(
                 "a clause without any condition would match every deployment; name at least one "
                 "candidate, lineage, robot, scenario, filter, build, certificate or deployment"
@@ -43,10 +43,13 @@ class Clause:
         """Tell whether a deployment fits."""
         own = _tokens(deployment)
         return all(
-            not own[item.name].isdisjoint(wanted)
-            for item in fields(self)
-            if (wanted := getattr(self, item.name))
+            not own[name].isdisjoint(wanted)
+            for name in _CONDITIONS
+            if (wanted := getattr(self, name))
         )
+
+
+_CONDITIONS = tuple(item.name for item in fields(Clause))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from loopwright.core.digest import Json
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.safety.admission import digests_in
 from loopwright.safety.directive.match import Match
+from loopwright.safety.directive.restriction import check_restriction
 from loopwright.safety.statement import Statement
 
 DIRECTIVE, CLOSURE, ALTERNATIVE, RELEASE, SUSPENSION = (
@@ -201,8 +202,6 @@ def check_form(statement: Statement) -> None:
         UnknownName: It restricts what cannot be restricted.
         InvalidConfig: It restricts to what is no number.
     """
-    from loopwright.safety.directive.restriction import check_restriction  # it needs NumPy
-
     if statement.kind == DIRECTIVE:
         check_restriction(Directive.from_statement(statement).limits)
         return
