@@ -26,7 +26,7 @@ def tiny() -> Training:
                 "layers": 3,
                 "hidden": 256,
                 "mixture": {"experts": 4, "chosen": 2, "hidden": 96, "bias_rate": 0.01},
-                "steps": 450,
+                "steps": 360,
                 "batch": 32,
                 "learning_rate": 2e-3,
                 "noise": 0.05,

