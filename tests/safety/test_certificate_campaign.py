@@ -92,7 +92,7 @@ def test_a_campaign_that_is_reopened_goes_on_where_it_stood() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"seed": seeds(1, 1)[0]}, ContractError, "is not the one that is due"),
+        ({"seed": seeds(1, 1)[0]}, ContractError, "^near, filter-on: seed 2000000001 is not"),
         ({"seed": True}, ContractError, "is not the one that is due"),
         ({"stratum": "far"}, UnknownName, "unknown stratum 'far'"),
         ({"arm": "off"}, UnknownName, "unknown arm 'off'"),
@@ -116,6 +116,12 @@ def test_a_trial_that_the_plan_does_not_foresee_is_refused(
         campaign.record(first_trial(**change))
     assert len(register.lines) == 1
     assert counts(campaign) == [(0, 0, 0), (0, 0, 0)]
+
+
+def test_every_outcome_of_a_trial_is_checked() -> None:
+    campaign = opened(plan(aims=level_aims("D", task_failure=0.5)), ListRegister())
+    with pytest.raises(ContractError, match=r"^near, filter-on: outcomes \{"):
+        campaign.record(first_trial(failed={"violation": False, "task-failure": 1}))
 
 
 def test_no_trial_of_a_look_counts_if_one_is_refused() -> None:
@@ -334,6 +340,7 @@ def test_looks_that_do_not_follow_the_plan_are_refused(predicate: dict[str, obje
 def test_a_tally_needs_no_register() -> None:
     tally = Tally(plan=plan())
     tally.add(first_trial())
+    assert first_trial().evidence == ""
     with pytest.raises(ContractError):
         tally.add(first_trial())
     assert tally.claims()[0].episodes == 1
