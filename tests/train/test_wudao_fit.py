@@ -13,8 +13,8 @@ from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.learner import FitJob
 from loopwright.core.policy import Candidate
 from loopwright.models.wudao.sample import Prompt, TextPictureModel
-from loopwright.store.corpus import CorpusFacts, array_column, write_corpus
-from loopwright.train.wudao import TextPictures, learn, paintings
+from loopwright.store.corpus import CorpusFacts, array_column, open_corpus, write_corpus
+from loopwright.train.wudao import SequenceBatches, TextPictures, WudaoFit, learn, paintings
 
 TINY = {
     "pictures": {
@@ -107,6 +107,18 @@ def test_the_same_job_gives_the_same_candidate_and_it_paints_and_writes(tmp_path
     assert all(isinstance(text, str) for text in model.write(painted, language="zh"))
 
 
+@pytest.mark.parametrize(("power", "weights"), [(1.0, [1, 1, 1, 2, 2]), (0.0, [1, 1, 1, 1, 1])])
+def test_pictures_are_shown_as_often_as_the_power_of_their_weights_says(
+    tmp_path: Path, power: float, weights: list[int]
+):
+    path = corpus(tmp_path)
+    learn(TINY, job(tmp_path, path))
+    model, data = TextPictureModel.load(tmp_path / "out"), TextPictures.of([open_corpus(path)])
+    fit = WudaoFit.from_json({**TINY, "weight_power": power})
+    shares = np.diff(SequenceBatches(data, model, fit, seed=0).cumulative, prepend=0)
+    np.testing.assert_allclose(shares, np.array(weights) / sum(weights))
+
+
 def test_a_dense_model_and_another_seed_are_other_candidates(tmp_path: Path):
     path = corpus(tmp_path)
     sparse = learn(TINY, job(tmp_path / "1", path))
@@ -149,8 +161,6 @@ class TestPaintings:
         assert (found.picture == 200).all()
 
     def test_paintings_join_a_corpus_with_the_mean_weight(self, tmp_path: Path):
-        from loopwright.store.corpus import open_corpus
-
         data = TextPictures.of([open_corpus(corpus(tmp_path))], paintings([painting()]))
         assert len(data.pixels) == 5
         assert data.weight[-1] == pytest.approx(1.5)

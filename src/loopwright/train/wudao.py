@@ -91,6 +91,9 @@ class WudaoFit:
     muon_rate: float | None = 0.02
     """Of the matrices in between; None leaves them to AdamW, which shares of weights ask for."""
     weight_decay: float = 0.05
+    weight_power: float = 1.0
+    """What the weights of the corpora are raised to: 1 shows every picture as often as they say, 0
+    shows all alike. In between, rare variants of a drawing are shown more often."""
     paint_share: float = 0.5
     """Share of the sequences in which the picture follows from the text."""
     drop_text: float = 0.1
@@ -119,7 +122,7 @@ class WudaoFit:
         for name in (*_COUNTS, "accumulate", "checkpoint_every_steps"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("paint_share", "drop_text", "noise"):
+        for name in ("weight_power", "paint_share", "drop_text", "noise"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected 0 to 1")
         if self.device not in ("cpu", "auto"):
@@ -545,7 +548,7 @@ class SequenceBatches:
                 text = self._text(data.texts[language][row])
                 style = model.words.tag(data.style[row])
                 self.pairs.append(Pair(text, codes_RN[row], mark, style))
-                chance.append(data.weight[row])
+                chance.append(data.weight[row] ** fit.weight_power)
         if not self.pairs:
             raise InvalidConfig("no picture of the corpora has a text to learn from")
         self.cumulative = np.cumsum(chance) / np.sum(chance)
