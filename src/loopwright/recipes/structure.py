@@ -11,7 +11,7 @@ _RESIDUES = 32
 
 
 def tiny() -> Training:
-    """A minute on one core: which torsions follow which, and what residues say about them."""
+    """A minute or two on one core: what follows which torsions, and what residues say of it."""
     return Training(
         name="structure.tiny",
         learner=Learner(
