@@ -14,9 +14,9 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from loopwright import cli
 
@@ -146,7 +146,13 @@ def _group(kind: type) -> Iterator[str]:
     for item in fields(kind):
         option = "--" + item.name.replace("_", "-")
         meaning = meanings.get(item.name, "").replace("|", "\\|")
-        yield f"| `{option}` | {_default(item.default)} | {meaning} |"
+        yield f"| `{option}` | {_field_default(item)} | {meaning} |"
+
+
+def _field_default(item: Field[Any]) -> str:
+    if item.default is not MISSING:
+        return _default(item.default)
+    return _default(item.default_factory()) if item.default_factory is not MISSING else "required"
 
 
 def _default(value: object) -> str:
