@@ -14,8 +14,9 @@ from sliding_robot import ClampingFilter
 from still_cell import BEAT_S, StillCell, StillRobot
 
 from loopwright.safety.decision import Reason
+from loopwright.safety.guard.clock import Tick
 from loopwright.safety.guard.ports import Leave
-from loopwright.safety.guard.signals import LineState, Request
+from loopwright.safety.guard.signals import LineState, Request, Trip
 from loopwright.safety.guard.stops import press_stop, put_release, sign_release
 from loopwright.safety.keys import SigningKey
 
@@ -555,3 +556,31 @@ def test_the_filter_begins_anew_with_every_motion(cell: StillCell) -> None:
     robot.asks = (0.3, 0.2)
     cell.run(0.1)
     assert judge.resets == 2
+
+
+@pytest.mark.parametrize("silent", ["guard", "watchdog"])
+def test_a_drive_notices_by_itself_who_is_silent(cell: StillCell, silent: str) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    assert cell.watchdog is not None
+    assert robot.guard is not None
+    assert robot.drive is not None
+    if silent == "guard":
+        cell.watchdog._bounds = replace(cell.bounds, guard_s=10.0)
+        robot.guard = None
+    else:
+        robot.guard._bounds = replace(cell.bounds, line_s=10.0)
+        cell.watchdog = None
+    cell.run(0.2)
+    assert cell.speed(robot) == 0.0
+    assert robot.drive.trip is (Trip.COMMAND_OLD if silent == "guard" else Trip.WATCHDOG_SILENT)
+
+
+def test_a_drive_that_slept_stops(cell: StillCell) -> None:
+    cell.move()
+    robot = cell.robots[0]
+    assert robot.drive is not None
+    slept_s = cell.bounds.command_s + 0.01
+    robot.drive.beat(Tick(due_s=cell.now_s - slept_s, now_s=cell.now_s, missed=0))
+    assert robot.drive.trip is Trip.LATE
+    assert_stopped(cell, "DEADLINE")
