@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from loopwright.recipes import certification
 from loopwright.recipes.certification import (
     FIRST_SEED,
     Request,
+    find_rig,
     open_campaign,
     open_subject,
     plan_for,
@@ -171,9 +173,24 @@ def test_a_scenario_without_a_rig_is_named(tmp_path: Path) -> None:
     request = Request(candidate=candidate(tmp_path / "good"), scenario="emoji-paint-v1")
     with pytest.raises((UnknownName, InvalidConfig)):
         open_subject(request)
-    strange = replace(request, scenario="point-reach-v1", rig="builtins:dict")
+    strange = replace(request, scenario="point-reach-v1", rig="builtins:type")
     with pytest.raises(InvalidConfig, match="expected a Rig"):
         open_subject(strange)
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_the_sawyer_is_watched_with_the_filter_on_and_off(filtered: bool) -> None:
+    pytest.importorskip("metaworld")
+    scenario = get_scenario("button-press-v1")
+    rig = find_rig(scenario)
+    with closing(rig.make_world(filtered=filtered)) as world:
+        world.reset(split_seed("train", 0))
+        down = np.array([0.0, 0.0, -1.0, 0.0], np.float32)
+        for _ in range(25):
+            applied = world.step(down).applied
+        assert applied.shape == (4,)
+        assert world.trips == 0
+        assert world.violations == 0 or not filtered
 
 
 def measured(x: float, y: float, speed: tuple[float, float] = (0.0, 0.0)) -> Measured:

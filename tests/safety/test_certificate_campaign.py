@@ -218,6 +218,7 @@ def test_unknown_outcomes_block_past_the_declared_share() -> None:
     assert why.startswith(
         "near, filter-off: 5 of 5 episodes have no known outcome, more than 2% of 200"
     )
+    assert why.endswith("; find out why")
 
 
 def test_unknown_outcomes_of_any_kind_block() -> None:
@@ -296,6 +297,8 @@ def test_looks_of_other_plans_do_not_count() -> None:
     register_plan(plan(), register, ADA)
     log(register, plan="f" * 64, trials=[first_trial().to_json()])
     assert read_account(plan().digest, register).tally.claims()[0].episodes == 0
+    log(register, trials=[first_trial().to_json()])
+    assert read_account(plan().digest, register).tally.claims()[0].episodes == 1
 
 
 def test_looks_with_another_key_are_refused() -> None:

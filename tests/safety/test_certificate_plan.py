@@ -29,6 +29,7 @@ def test_a_plan_comes_back_equal_and_its_digest_covers_everything() -> None:
     one = plan(aims=level_aims("D", task_failure=0.2), strata=(stratum(), stratum("far", 500, 9)))
     assert TestPlan.from_json(one.to_json()) == one
     assert one.statement().kind == "test-plan/v1"
+    assert (one.alpha, one.max_unknown_share, one.previous) == (0.05, 0.02, ())
     assert one.statement().subjects == one.identity.subjects
     changes: list[dict[str, Any]] = [
         {"identity": identity(build="x")},

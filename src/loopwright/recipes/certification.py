@@ -29,6 +29,7 @@ from loopwright.safety.certificate.plan import (
 )
 from loopwright.safety.certificate.tree import digest_every_file
 from loopwright.safety.keys import SigningKey
+from loopwright.scenarios.metaworld.catalogue import TASKS
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import INFRASTRUCTURE, attempt
 from loopwright.scenarios.watched import Rig, WatchedWorld
@@ -39,7 +40,10 @@ FIRST_SEED = SPLIT_SIZE // 2
 EPISODES_PER_BOUND = 15
 """Seeds of a stratum, unless said otherwise: this many divided by the bound of the level."""
 EVIDENCE_ROOMS = ("core", "models", "safety", "scenarios")
-RIGS: Mapping[str, str] = {"point-reach-v1": "loopwright.scenarios.point.safety:make_rig"}
+RIGS: Mapping[str, str] = {
+    "point-reach-v1": "loopwright.scenarios.point.safety:make_rig",
+    **{task.id: "loopwright.scenarios.metaworld.rig:make_rig" for task in TASKS},
+}
 """Scenario to the entry point of its rig, where one is built in."""
 
 
@@ -52,8 +56,8 @@ class Request:
     """Id or path, as for :func:`~loopwright.scenarios.registry.get_scenario`."""
     level: Level = "D"
     rig: str | None = None
-    """Entry point of a function that returns the :class:`~loopwright.scenarios.watched.Rig`; None
-    takes the one built in for the scenario."""
+    """Entry point of a function of the scenario that returns its
+    :class:`~loopwright.scenarios.watched.Rig`; None takes the one built in."""
     task_failure: float | None = None
     """Also show that the task fails less often than this, with the filter on."""
     unfiltered: int | None = None
@@ -118,7 +122,7 @@ def find_rig(scenario: Scenario, entry: str | None = None) -> Rig:
     if entry is None and scenario.id not in RIGS:
         raise UnknownName("rig of a scenario", scenario.id, RIGS)
     entry = entry or RIGS[scenario.id]
-    found = resolve_entry(entry)()
+    found = resolve_entry(entry)(scenario)
     if not isinstance(found, Rig):
         raise InvalidConfig(f"{entry} returned a {type(found).__name__}, expected a Rig")
     return found

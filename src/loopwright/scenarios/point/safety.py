@@ -9,9 +9,9 @@ import numpy as np
 
 from loopwright.core.digest import digest_json
 from loopwright.core.interface import Observation
+from loopwright.core.scenario import Scenario
 from loopwright.safety.body import BodySpec, Forecast, Measured, Places, RobotEntry
 from loopwright.safety.limits import Limits
-from loopwright.scenarios.point.scenario import PointReach
 from loopwright.scenarios.point.world import RATE_HZ, SPEED_M_S
 from loopwright.scenarios.watched import Rig
 
@@ -99,9 +99,8 @@ def make_body() -> PointBody:
     return PointBody()
 
 
-def make_rig() -> Rig:
-    """Return the point in its plane, with its limits."""
-    scenario = PointReach()
+def make_rig(scenario: Scenario) -> Rig:
+    """Return the point in the plane of a scenario, with its limits."""
     return Rig(
         spec=SPEC,
         entry=RobotEntry(body="loopwright.scenarios.point.safety:make_body"),
