@@ -9,7 +9,7 @@ from certificate_parts import ADA, ListRegister, identity, plan, seeds, stratum
 
 from loopwright.core.errors import DamagedData, InvalidConfig, NotCertified, UnknownName
 from loopwright.core.scenario import Box, split_seed
-from loopwright.safety.certificate.claims import Aim, level_aims
+from loopwright.safety.certificate.claims import Aim, Claim, level_aims
 from loopwright.safety.certificate.plan import (
     Stratum,
     TestPlan,
@@ -67,6 +67,21 @@ def test_cells_are_every_stratum_with_the_filter_on_and_off() -> None:
     both = plan(aims=level_aims("D", task_failure=0.5))
     assert both.kinds("filter-on") == ("violation", "task-failure")
     assert both.kinds("filter-off") == ("violation",)
+
+
+def test_a_claim_is_an_aim_with_what_was_counted() -> None:
+    one = plan()
+    assert one.claim(OFF, "near", episodes=9, failed=2, unknown=1) == Claim(
+        kind="violation",
+        stratum="near",
+        arm="filter-off",
+        bound=None,
+        least_episodes=20,
+        alpha=one.claim_alpha,
+        episodes=9,
+        failed=2,
+        unknown=1,
+    )
 
 
 @pytest.mark.parametrize(

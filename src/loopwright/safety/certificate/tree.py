@@ -80,14 +80,20 @@ def _digest_plain_file(path: str) -> str:
 
 
 def _refuse_odd_name(entry: os.DirEntry[str]) -> None:
-    name = entry.name
-    # A name that is no UTF-8 arrives with lone surrogates in it, which no encoder accepts.
-    is_text = not any("\ud800" <= character <= "\udfff" for character in name)
-    if not is_text or unicodedata.normalize("NFC", name) != name:
+    if not _is_text(entry.name) or unicodedata.normalize("NFC", entry.name) != entry.name:
         raise UnsafeCandidate(
             f"{entry.path!r} has a name that file systems write differently; "
             "rename it (Unicode NFC, best plain ASCII)"
         )
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name was UTF-8; one that was not arrives with lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_names_that_differ_by_case(folder: Path, names: list[str]) -> None:
