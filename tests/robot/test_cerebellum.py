@@ -27,6 +27,15 @@ from loopwright.robot.skill import GaveUp, Hands, Motion, SkillError, SkillSet, 
 RATE_HZ = 200.0
 
 
+class Still:
+    """A driver of one coordinate without a hand."""
+
+    size = 1
+
+    def grips(self) -> np.ndarray:
+        return np.zeros(1)
+
+
 class Slider:
     """A port to one coordinate that does what it is told, in step with who tells it."""
 
@@ -75,7 +84,7 @@ SKILLS = SkillSet(advance, pretend, break_down)
 def robot() -> tuple[Slider, Cerebellum]:
     port = Slider()
     hands = TickingHands(
-        robot="r", rate_hz=RATE_HZ, size=1, port=port, driver=None, where=lambda _: np.zeros(7)
+        robot="r", rate_hz=RATE_HZ, port=port, driver=Still(), where=lambda _: np.zeros(7)
     )
     cerebellum = Cerebellum(
         hands=hands,

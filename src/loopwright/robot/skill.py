@@ -42,7 +42,7 @@ Robot = typing.NewType("Robot", str)
 
 Motion = Generator[np.ndarray | None, None, None]
 """The body of a skill: one command a control step, float64 ``(N,)`` in the units of the robot's
-:class:`~loopwright.safety.body.BodySpec`; None to keep still."""
+:class:`~loopwright.safety.body.BodySpec`; None to keep still, and keep what is held."""
 
 _KINDS: dict[Any, ParameterKind] = {
     Entity: "object",
@@ -82,7 +82,8 @@ class SkillContract:
     ensures: tuple[Condition, ...] = ()
     """Decided by observation afterwards. A skill without any can at best end ``unknown``."""
     resources: tuple[str, ...] = ()
-    """What it holds while it runs: a part of the robot (``"arm"``), or ``"zone:?place"``."""
+    """What it holds while it runs: a part of the robot (``"arm"``), or something of the world,
+    one (``"zone:aisle"``) or that of a parameter (``"surface:?surface"``)."""
     longest_s: float = 30.0
     repeatable: bool = True
     """Whether it may be tried again when ``requires`` hold and ``ensures`` do not."""
@@ -308,5 +309,8 @@ def _parameters(body: Callable[..., Motion], title: str) -> tuple[Parameter, ...
 
 
 def _resource(name: str, robot: str, values: Mapping[str, str]) -> str:
+    """Return a part of the robot with its name; what has a colon is of the world, for all."""
     head, mark, parameter = name.partition(":?")
-    return f"{head}:{values[parameter]}" if mark else f"{robot}/{name}"
+    if mark:
+        return f"{head}:{values[parameter]}"
+    return name if ":" in name else f"{robot}/{name}"

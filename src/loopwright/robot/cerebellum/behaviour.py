@@ -7,11 +7,15 @@ cancelled tree is closed from the root down, through every ``finally`` on the wa
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
+from typing import TypeVar
 
 import numpy as np
 
 from loopwright.robot.skill import GaveUp, Hands, Motion
+
+Result = TypeVar("Result")
 
 
 def first_of(*ways: Callable[[], Motion]) -> Motion:
@@ -82,6 +86,26 @@ def side_by_side(*motions: Motion) -> Motion:
     finally:
         for motion in running:
             motion.close()
+
+
+def in_background(work: Callable[[], Result]) -> Generator[np.ndarray | None, None, Result]:
+    """Keep still while something is computed, and return it; ticks and cancels go on meanwhile."""
+    done: list[Result] = []
+    failed: list[BaseException] = []
+
+    def compute() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            failed.append(error)
+
+    thread = threading.Thread(target=compute, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        yield None
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 def still(seconds: float, hands: Hands) -> Motion:

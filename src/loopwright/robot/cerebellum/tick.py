@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +14,19 @@ from loopwright.core.errors import LoopwrightError
 from loopwright.robot.messages import Claim, RunSkill
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.skill import GaveUp, Motion, SkillSet
+
+
+class Driver(Protocol):
+    """What every kind of robot has for its skills; each kind has more."""
+
+    @property
+    def size(self) -> int:
+        """N, the number of coordinates."""
+        ...
+
+    def grips(self) -> np.ndarray:
+        """Return the command that keeps still and keeps what is held, float64 ``(N,)``."""
+        ...
 
 
 class Port(Protocol):
@@ -58,9 +71,8 @@ class TickingHands:
         *,
         robot: str,
         rate_hz: float,
-        size: int,
         port: Port,
-        driver: Any,
+        driver: Driver,
         where: Callable[[str], np.ndarray],
     ) -> None:
         """Join what a body may ask.
@@ -68,12 +80,11 @@ class TickingHands:
         Args:
             robot: Its name.
             rate_hz: Control steps per second.
-            size: N, the number of coordinates.
             port: To the guard.
             driver: What only this kind of robot has.
             where: Pose of an entity, float64 ``(7,)``; raises GaveUp where nobody saw it.
         """
-        self.robot, self.rate_hz, self.size, self.driver = robot, rate_hz, size, driver
+        self.robot, self.rate_hz, self.driver = robot, rate_hz, driver
         self.port, self.where = port, where
         self.position, self.speed = port.measured()
 
@@ -143,7 +154,7 @@ class Cerebellum:
 
     def _tick(self, motion: Motion, cancelled: threading.Event) -> tuple[Claim, str]:
         hands = self._hands
-        period_s, keep_still = 1.0 / hands.rate_hz, np.zeros(hands.size)
+        period_s = 1.0 / hands.rate_hz
         due_s = time.monotonic()
         try:
             while True:
@@ -157,7 +168,7 @@ class Cerebellum:
                     command = next(motion)
                 except StopIteration:
                     return "finished", ""
-                hands.port.send(keep_still if command is None else command)
+                hands.port.send(hands.driver.grips() if command is None else command)
                 due_s += period_s
                 left_s = due_s - time.monotonic()
                 self.late_s = max(self.late_s, -left_s)

@@ -1,0 +1,1 @@
+"""Scripted skills: bodies of motion for arms and bases."""
