@@ -32,9 +32,9 @@ from loopwright.safety.decision import Reason
 from loopwright.safety.ladder import ALL, Rungs, SafetyFilter
 from loopwright.scenarios.arm7.plant import make_body, make_limits, make_plant
 from loopwright.scenarios.metaworld.safety import filtered
-from loopwright.scenarios.mujoco_body import MujocoPlant
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import attempt
+from loopwright.simulation.mujoco_body import MujocoPlant
 
 LADDERS: dict[str, Rungs | None] = {
     "no filter": None,

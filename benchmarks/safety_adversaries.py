@@ -13,7 +13,7 @@ import numpy as np
 from loopwright.safety.body import Measured
 from loopwright.safety.ladder.geometry import Hazards
 from loopwright.safety.limits import Limits
-from loopwright.scenarios.mujoco_body import MujocoBody
+from loopwright.simulation.mujoco_body import MujocoBody
 
 HOLD_STEPS = 10
 """Control steps of 2 ms for which a request is held."""

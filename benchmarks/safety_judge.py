@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from loopwright.safety.limits import Limits
-from loopwright.scenarios.mujoco_body import MujocoPlant
+from loopwright.simulation.mujoco_body import MujocoPlant
 
 KINDS = ("position", "speed", "point speed", "wall", "keep-out")
 GEOMETRY = ("position", "wall", "keep-out")

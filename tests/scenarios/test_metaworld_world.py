@@ -12,13 +12,13 @@ import pytest
 
 from loopwright.core.errors import InvalidConfig, UnknownName, WorldError
 from loopwright.core.scenario import split_seed
-from loopwright.scenarios.faults import SimulationDiverged
 from loopwright.scenarios.metaworld.catalogue import TASKS
 from loopwright.scenarios.metaworld.renderer import FastRenderer
 from loopwright.scenarios.metaworld.simulation import make_simulation, start_simulation
 from loopwright.scenarios.metaworld.world import MetaWorldWorld
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import attempt
+from loopwright.simulation.faults import SimulationDiverged
 
 TASK = {task.id: task for task in TASKS}
 UP = np.array([0, 0, 1, 0], np.float32)

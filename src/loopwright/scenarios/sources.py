@@ -10,7 +10,7 @@ from loopwright.core.episode import Episode, EpisodeHeader, Verdict
 from loopwright.core.errors import ContractError, VerifierError
 from loopwright.core.policy import Policy
 from loopwright.core.scenario import Request, Scenario, World, instruction_for, seeds_in
-from loopwright.scenarios.faults import SimulationDiverged
+from loopwright.simulation.faults import SimulationDiverged
 
 PLAY_STEPS = 50
 """Control steps of a play episode."""

@@ -18,7 +18,7 @@ import numpy as np
 from loopwright.safety.body import RobotEntry
 from loopwright.safety.limits import Limits, limits_for
 from loopwright.scenarios.arm7.model import JOINTS, POINTS, RATE_HZ, Mismatch, scene
-from loopwright.scenarios.mujoco_body import MujocoBody, MujocoPlant, Wiring
+from loopwright.simulation.mujoco_body import MujocoBody, MujocoPlant, Wiring
 
 HOME_RAD = (0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854)
 START_SPREAD_RAD = 0.3

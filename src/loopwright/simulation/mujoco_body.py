@@ -24,7 +24,7 @@ from loopwright.core.digest import digest_bytes
 from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName, WorldError
 from loopwright.core.seeds import generator
 from loopwright.safety.body import BodySpec, Forecast, Measured, Places, SafeState
-from loopwright.scenarios.faults import SimulationDiverged
+from loopwright.simulation.faults import SimulationDiverged
 
 MOST_DELAY_STEPS = 64
 _FORECAST_STEP_S = 0.01

@@ -1,0 +1,1 @@
+"""Simulated machines: what scenarios and robot drivers share of a physics engine."""
