@@ -584,3 +584,11 @@ def test_a_drive_that_slept_stops(cell: StillCell) -> None:
     robot.drive.beat(Tick(due_s=cell.now_s - slept_s, now_s=cell.now_s, missed=0))
     assert robot.drive.trip is Trip.LATE
     assert_stopped(cell, "DEADLINE")
+
+
+def test_a_watchdog_restarted_in_an_instant_is_a_stop_too(cell: StillCell) -> None:
+    cell.move()
+    cell.start_watchdog()
+    assert_stopped(cell, "DEADLINE", robot="")
+    assert cell.stop is not None
+    assert cell.stop.detail == "the watchdog was restarted"
