@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from loopwright.core.digest import digest_json
 from loopwright.core.scenario import Box
 from loopwright.safety.body import BodySpec, RobotEntry
 from loopwright.safety.certificate.identity import robot_digest, scenario_digest
@@ -24,7 +25,7 @@ ENTRY = RobotEntry(body="arms:body", config={"payload_kg": 1.0})
 
 def test_a_robot_is_what_it_says_and_how_it_is_made() -> None:
     known = robot_digest(SPEC, ENTRY)
-    assert robot_digest(SPEC, ENTRY) == known
+    assert known == digest_json({"spec": asdict(SPEC), "entry": asdict(ENTRY)})
     others = [
         (replace(SPEC, robot="arm-v2"), ENTRY),
         (replace(SPEC, safe_state="zero-speed"), ENTRY),
@@ -63,5 +64,16 @@ def test_a_scenario_is_everything_it_says_about_itself(change: dict[str, object]
     if "interface" in change:
         change = {"interface": replace(scenario.interface, rate_hz=scenario.interface.rate_hz + 1)}
     known = scenario_digest(scenario)
+    written = {
+        "id": "point-reach-v1",
+        "instruction": "go to the red goal",
+        "interface": scenario.interface.to_json(),
+        "domain": scenario.domain.to_json(),
+        "evidence": ["goal_distance_m"],
+        "verifier": scenario.verifier.name,
+        "max_steps": 20,
+    }
+    # As plain data: whoever checks a certificate elsewhere writes it so.
+    assert known == digest_json(written)
     assert scenario_digest(Changed(scenario)) == known  # type: ignore[arg-type]
     assert scenario_digest(Changed(scenario, **change)) != known  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ def test_a_certificate_says_what_the_register_says(register: ListRegister) -> No
     shown(register)
     signed = drawn_up(register, valid_days=30, degraded=[NO_CAMERA])
     certificate = Certificate.from_statement(signed.statement)
+    assert signed.statement.kind == "certificate/v1"
     account = read_account(plan().digest, register)
     assert certificate == Certificate(
         identity=identity(),

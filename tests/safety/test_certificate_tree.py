@@ -13,7 +13,11 @@ from loopwright.core.digest import digest_bytes, digest_json
 from loopwright.core.errors import DamagedData, UnsafeCandidate
 from loopwright.core.interface import Interface, VectorSpec
 from loopwright.core.policy import Candidate
-from loopwright.safety.certificate.tree import digest_every_file, list_every_file
+from loopwright.safety.certificate.tree import (
+    _digest_plain_file,
+    digest_every_file,
+    list_every_file,
+)
 
 ONE_METRE = VectorSpec(names=("x",), units=("m",), low=(-1.0,), high=(1.0,))
 
@@ -104,6 +108,12 @@ def test_links_are_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "sub" / "link").symlink_to("../weights.json")
     with pytest.raises(UnsafeCandidate, match="sub/link is a link"):
         digest_every_file(folder)
+
+
+def test_a_file_that_becomes_a_link_between_listing_and_reading_is_refused(folder: Path) -> None:
+    (folder / "link").symlink_to(folder / "weights.json")
+    with pytest.raises(OSError, match="symbolic links"):
+        _digest_plain_file(str(folder / "link"))
 
 
 def test_a_folder_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from loopwright.core.digest import digest_json, folder_manifest
 from loopwright.core.errors import DamagedData, UnsafeCandidate
 
 _BLOCK_BYTES = 1 << 20
-_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def digest_every_file(folder: Path) -> str:
