@@ -44,7 +44,7 @@ State = Literal["clear", "restricted", "grounded"]
 
 LOOK_S = 0.5
 """Longest pause between two looks at the register and the lease."""
-PATIENCE_S = 2.0
+PATIENCE_S = 3.0
 """How long a change of the epoch may stay unexplained; then nothing moves until it is."""
 _EPOCH = struct.Struct("<Q")
 _PAUSE_S = 0.02
