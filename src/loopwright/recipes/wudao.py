@@ -133,7 +133,7 @@ def cluster_1t() -> Training:
                 "bias_rate": 0.001,
             },
             "words": 64000,
-            "batch": 1024,
+            "batch": 4096,
             "learning_rate": 1e-4,
             "parallel": {"data": "shard", "expert": 64, "recompute": True},
         },

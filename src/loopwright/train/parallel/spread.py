@@ -12,13 +12,15 @@ Names of parameters stay the same throughout, so a checkpoint fits any number of
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from loopwright.models.layers.mixture import mixtures
+from loopwright.models.layers.mixture import MixtureOfExperts, mixtures
 from loopwright.models.layers.transformer import Block
 from loopwright.train.parallel.config import ParallelConfig
 from loopwright.train.parallel.processes import ALONE, Processes
@@ -45,7 +47,7 @@ def parallelise(module: nn.Module, config: ParallelConfig, processes: Processes 
         _spread_layers(module, config, together)
     if config.recompute:
         for block in blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+            block.forward = _forgetting(block, compiled=config.compile)
     if config.compile:
         for part in blocks or [module]:
             part.compile()
@@ -53,6 +55,30 @@ def parallelise(module: nn.Module, config: ParallelConfig, processes: Processes 
         from loopwright.train.parallel.data import share_data
 
         share_data(module, blocks, together)
+
+
+def _forgetting(block: nn.Module, *, compiled: bool) -> Callable[..., Any]:
+    forgetting = partial(checkpoint, block.forward, use_reentrant=False)
+    sparse = list(mixtures(block))
+    # The compiler takes no contexts of ours.
+    if not sparse or compiled:
+        return forgetting
+    return partial(forgetting, context_fn=lambda: (nullcontext(), _routing_kept(sparse)))
+
+
+@contextmanager
+def _routing_kept(sparse: Sequence[MixtureOfExperts]) -> Iterator[None]:
+    """Compute a block again without a trace: what it was read for is known from the first time.
+
+    The routing of the second time would hold on to all that led to it, in every block at once,
+    until the next pass.
+    """
+    before = [mixture.routing for mixture in sparse]
+    try:
+        yield
+    finally:
+        for mixture, routing in zip(sparse, before, strict=True):
+            mixture.routing = routing
 
 
 def _together(processes: Processes) -> Together | None:

@@ -11,6 +11,7 @@ experts, L experts of this process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -93,9 +94,10 @@ def measure_pass(
     )
 
 
-def _inside(mode: TorchFunctionMode, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _inside(mode: _AsOnAccelerators, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def inside(*args: Any, **kwargs: Any) -> Tensor:
-        with mode:
+        # On the way forwards it is on already, and would treat everything twice.
+        with nullcontext() if mode.is_on else mode:
             return forward(*args, **kwargs)
 
     return inside
@@ -110,9 +112,18 @@ class _AsOnAccelerators(TorchFunctionMode):
 
     def __init__(self, precision: Precision, exact: Sequence[Tensor]) -> None:
         super().__init__()
+        self.is_on = False
         self._is_low = precision == "bfloat16"
         # Routers leave autocast.
         self._exact = {id(weight) for weight in exact}
+
+    def __enter__(self) -> _AsOnAccelerators:
+        self.is_on = True
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.is_on = False
+        super().__exit__(*error)
 
     def __torch_function__(
         self,
@@ -123,7 +134,9 @@ class _AsOnAccelerators(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return _attend(*args[:3], is_causal=kwargs.get("is_causal", False))
+            low = torch.bfloat16 if self._is_low else torch.float32
+            given = [_cast(value, low) for value in args[:3]]
+            return _attend(*given, is_causal=kwargs.get("is_causal", False))
         if func is F.linear and id(args[1]) in self._exact:
             return func(*args, **kwargs)
         if self._is_low and func in (*_LOW, *_FULL):
@@ -135,7 +148,7 @@ class _AsOnAccelerators(TorchFunctionMode):
 def _attend(query: Tensor, key: Tensor, value: Tensor, *, is_causal: bool) -> Tensor:
     # The kernel for CPUs has the least to say about devices; all keep the same.
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    return fused(query, key, value.to(query.dtype), 0.0, is_causal)[0]
+    return fused(query, key, value, 0.0, is_causal)[0]
 
 
 def _cast(value: Any, wanted: torch.dtype) -> Any:
