@@ -129,7 +129,8 @@ class Limits:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
-        return _plain(asdict(self))
+        steps = {name: getattr(self, name) for name in _STEPS}
+        return {**_plain(asdict(self)), **steps}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Limits:
@@ -157,6 +158,7 @@ class Limits:
         return digest_json(self.to_json())
 
 
+_STEPS = ("forecast_hold_steps", "forecast_brake_steps")
 _POSITIVE = (
     "speed", "point_speed_m_s", "deceleration", "point_deceleration_m_s2", "slew", "reaction_s",
     "position_margin", "distance_margin_m", "headroom", "overspeed_gain", "stale_s",
@@ -203,9 +205,9 @@ def _frozen(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists and whole numbers of quantities into floats, all the way down."""
+    """Turn tuples into lists and whole numbers into floats, all the way down."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(float(item) if isinstance(item, int) else item) for item in value]
-    return value
+        return [_plain(item) for item in value]
+    return float(value)

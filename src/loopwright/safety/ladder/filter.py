@@ -96,9 +96,10 @@ class SafetyFilter:
 
     def reset(self, measured: Measured) -> None:
         """Begin from a measured state, moving or not. A latched brake stays latched."""
-        self._time_s, self._frozen_s = measured.time_s, 0.0
+        self._time_s = measured.time_s
         if self._sense(measured):
             self._follow()
+        self._frozen_s = 0.0
 
     def latch(self, reason: Reason) -> None:
         """Stop from the next step on, for a reason from outside; the first reason stays."""

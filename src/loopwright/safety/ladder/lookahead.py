@@ -47,19 +47,20 @@ class LookAhead:
         return Reason.FORECAST
 
     def _stays_inside(self, forecast: Forecast, now: Situation) -> bool:
-        position, points_m = forecast.position, forecast.points_m
+        """Tell whether no sample is outside, or further out than the robot is already."""
+        position, points_m, state = forecast.position, forecast.points_m, now.measured
         path_m = np.concatenate([now.places.position_m[None], points_m])
         moved_m = path_m[1:] - path_m[:-1]
         # Samples are evenly spaced in time, so the way between two of them is a speed.
-        allowed_m = self._reach_m / len(points_m)
-        points_m = points_m.reshape(-1, 3)
+        allowed_m = self._reach_m / len(points_m) * max(1.0, now.speed_used)
         if self._hazards is None:
-            self._hazards = Hazards(self._limits, len(points_m))
-        self._hazards.look(points_m)
+            self._hazards = Hazards(self._limits, points_m.size // 3)
+        self._hazards.look(points_m.reshape(-1, 3))
+        distance_m = self._hazards.distance_m.reshape(*points_m.shape[:2], -1)
         return bool(
-            (position >= self._low).all()
-            and (position <= self._high).all()
-            and (np.abs(forecast.speed) <= self._top).all()
+            (position >= np.minimum(self._low, state.position)).all()
+            and (position <= np.maximum(self._high, state.position)).all()
+            and (np.abs(forecast.speed) <= np.maximum(self._top, np.abs(state.speed))).all()
             and (np.add.reduce(moved_m * moved_m, 2) <= allowed_m * allowed_m).all()
-            and (self._hazards.distance_m >= 0.0).all()
+            and (distance_m >= np.minimum(now.hazards.distance_m, 0.0)).all()
         )

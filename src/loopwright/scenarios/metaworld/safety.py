@@ -25,8 +25,11 @@ from loopwright.scenarios.metaworld.world import ACTION_HOLD, PHYSICS_STEP_S, in
 
 FULL_SPEED_M_S = 0.8
 """What an action of 1 commands."""
-LAG_S = 0.03
-"""Time constant with which the tool follows, rounded from the scripted experts' motion."""
+LAG_S = 0.045
+"""Time constant with which the tool follows, rounded up from its answer to a step."""
+
+ROOM_M = 0.15
+"""Around the workspace: the distance in which the tool stops from full speed, and the margin."""
 
 
 class SawyerBody:
@@ -104,11 +107,15 @@ def make_body() -> SawyerBody:
 def make_limits(
     profile: str = "simulated-workspace", overrides: Mapping[str, Any] | None = None
 ) -> Limits:
-    """Return its limits: the workspace of the simulated robot, a profile, overrides."""
+    """Return its limits: the simulated robot's workspace and some room, a profile, overrides.
+
+    Experts push against the ends of the workspace, where the simulator stops them; the room is
+    what they would need to brake by themselves. A real workspace is an override.
+    """
     proprio = interface_for(64).proprio
     workspace = {
-        "position_low": (*proprio.low[:3], 0.0),
-        "position_high": (*proprio.high[:3], 0.0),
+        "position_low": (*(value - ROOM_M for value in proprio.low[:3]), 0.0),
+        "position_high": (*(value + ROOM_M for value in proprio.high[:3]), 0.0),
     }
     return limits_for(make_body().spec, profile, {**workspace, **(overrides or {})})
 
