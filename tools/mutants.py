@@ -125,7 +125,7 @@ def values(node: ast.AST) -> Iterator[ast.AST]:
 def statements(node: ast.AST) -> Iterator[ast.AST]:
     """Yield statements that do nothing, or not what was asked."""
     match node:
-        case ast.Return(value=ast.expr() as value) if not is_none(value):
+        case ast.Return(value=ast.expr() as value) if not is_nothing(value):
             yield ast.Return(ast.Constant(None))
         case ast.Raise() | ast.Expr(value=ast.Call() | ast.YieldFrom() | ast.Yield()):
             yield ast.Pass()
@@ -162,9 +162,9 @@ def negation(test: ast.expr) -> ast.expr:
     return ast.UnaryOp(ast.Not(), test)
 
 
-def is_none(node: ast.expr) -> bool:
-    """Tell whether an expression is the constant None."""
-    return isinstance(node, ast.Constant) and node.value is None
+def is_nothing(node: ast.expr) -> bool:
+    """Tell whether an expression is the constant None, or False, which is asked for as often."""
+    return isinstance(node, ast.Constant) and node.value in (None, False)
 
 
 @dataclass(frozen=True)

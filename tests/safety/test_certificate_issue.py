@@ -271,6 +271,7 @@ def test_subjects_that_are_not_what_it_speaks_of_are_refused() -> None:
 
 def test_a_certificate_holds_for_a_year_at_most() -> None:
     assert certificate(expires_s=NOW_S + 365 * DAY_S)
+    assert certificate(expires_s=NOW_S + 1)
     for expires_s in (NOW_S + 365 * DAY_S + 1, NOW_S, NOW_S - 1):
         with pytest.raises(InvalidConfig, match="at most 365 days"):
             certificate(expires_s=expires_s)
