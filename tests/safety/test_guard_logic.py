@@ -13,12 +13,19 @@ from hypothesis import strategies as st
 from sliding_robot import ClampingFilter
 from still_cell import BEAT_S, StillCell, StillRobot
 
+from loopwright.core.errors import StorageError, Untrusted
 from loopwright.safety.decision import Reason
 from loopwright.safety.guard.clock import Tick
 from loopwright.safety.guard.ports import Leave
 from loopwright.safety.guard.signals import LineState, Request, Trip
-from loopwright.safety.guard.stops import press_stop, put_release, sign_release
-from loopwright.safety.keys import SigningKey
+from loopwright.safety.guard.stops import (
+    Stop,
+    find_release,
+    press_stop,
+    put_release,
+    sign_release,
+)
+from loopwright.safety.keys import Holder, KeyRing, SigningKey
 
 
 @pytest.fixture
@@ -382,8 +389,6 @@ def test_a_watchdog_that_ended_in_good_order_leaves_no_stop(cell: StillCell) -> 
 def test_without_room_on_the_disk_the_line_drops_and_the_reason_is_kept(
     cell: StillCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loopwright.core.errors import StorageError
-
     cell.move()
     log = cell.watchdog._log  # type: ignore[union-attr]
     append = log.append
@@ -592,3 +597,41 @@ def test_a_watchdog_restarted_in_an_instant_is_a_stop_too(cell: StillCell) -> No
     assert_stopped(cell, "DEADLINE", robot="")
     assert cell.stop is not None
     assert cell.stop.detail == "the watchdog was restarted"
+
+
+def test_a_slow_disk_while_the_line_rises_trips_nobody(
+    cell: StillCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watchdog = cell.watchdog
+    assert watchdog is not None
+    append = watchdog._log.append
+
+    def slowly(event: str, content: object, *, sync: bool = True) -> None:
+        append(event, {}, sync=sync)
+        # The others go on meanwhile.
+        cell.watchdog = None
+        cell.run(0.2)
+        cell.watchdog = watchdog
+
+    monkeypatch.setattr(watchdog._log, "append", slowly)
+    cell.run(0.2)
+    assert cell.line.state is LineState.UP
+    assert cell.stop is None
+
+
+def test_a_person_who_is_no_operator_releases_nothing(tmp_path: Path) -> None:
+    key = SigningKey.new()
+    ring = KeyRing([Holder(person="Paul", public=key.public, roles=frozenset({"approver"}))])
+    stop = Stop(
+        cell="bench",
+        number=1,
+        robot="r0",
+        reason="BRAKED",
+        detail="",
+        time_s=1.0,
+        utc="2026-11-22",
+        latches={"r0": 1},
+    )
+    put_release(tmp_path, sign_release(stop, key, "looks fine"))
+    with pytest.raises(Untrusted, match="operator"):
+        find_release(tmp_path, stop, ring)
