@@ -167,7 +167,8 @@ def _base(name: str, x: float, y: float, heading: float) -> str:
     """Return a base; its coordinates are its pose in the world."""
     deck_x, deck_y, top = layout.DECK_M
     width, depth, _ = layout.DECK_SIZE_M
-    body = f'<geom type="box" pos="0 0 0.18" size="0.24 0.19 0.14" mass="40" {_ONLY_SEEN}/>'
+    body = f'<site name="{name}/middle" pos="0 0 0.2"/>'
+    body += f'<geom type="box" pos="0 0 0.18" size="0.24 0.19 0.14" mass="40" {_ONLY_SEEN}/>'
     if name == "cart-1":
         body += (
             f'<geom name="{name}/deck" type="box" pos="{deck_x} {deck_y} {top - 0.01}"'
@@ -186,7 +187,7 @@ def _base(name: str, x: float, y: float, heading: float) -> str:
     slide = 'type="slide" range="-2 7" armature="1"'
     return f"""
     <body name="{name}">
-      <joint name="{name}/x" axis="1 0 0" {slide} ref="0"/>
+      <joint name="{name}/x" axis="1 0 0" {slide}/>
       <joint name="{name}/y" axis="0 1 0" {slide}/>
       <joint name="{name}/heading" axis="0 0 1" range="-6.2 6.2" armature="1"/>
       {body}{wheels}
