@@ -42,6 +42,7 @@ class Admission:
 
 
 _ORDERS = "loopwright.safety.directive.orders:check_form"
+_INQUIRY = "loopwright.safety.occurrence.inquiry:check_form"
 
 ADMISSIONS: dict[str, Admission] = {
     "test-plan/v1": Admission(code=16, signers=(("proposer",),)),
@@ -99,9 +100,40 @@ ADMISSIONS: dict[str, Admission] = {
         bound=True,
         form=_ORDERS,
     ),
-    "occurrence/v1": Admission(code=26, signers=(("recorder",), ("operator",), ("investigator",))),
-    "finding/v1": Admission(code=27, signers=(("investigator",),), names=("occurrence",)),
-    "rule/v1": Admission(code=28, signers=(("investigator",), ("authority",))),
+    "occurrence/v1": Admission(
+        code=26,
+        signers=(("recorder",), ("operator",), ("investigator",)),
+        names=("evidence",),
+        form="loopwright.safety.occurrence.record:check_form",
+    ),
+    "finding/v1": Admission(
+        code=27,
+        signers=(("investigator",),),
+        names=("occurrence", "directive", "regression", "rule"),
+        bound=True,
+        form=_INQUIRY,
+    ),
+    "rule/v1": Admission(
+        code=28,
+        signers=(("investigator",), ("authority",)),
+        names=("occurrence",),
+        form="loopwright.safety.occurrence.rules:check_form",
+    ),
+    "investigation/v1": Admission(
+        code=29, signers=(("investigator",),), names=("occurrence",), bound=True, form=_INQUIRY
+    ),
+    "regression/v1": Admission(
+        code=30,
+        signers=(("recorder",), ("operator",), ("investigator",)),
+        names=("occurrence",),
+        bound=True,
+    ),
+    "recheck/v1": Admission(
+        code=31,
+        signers=(("authority",), ("approver",), ("investigator",)),
+        names=("certificate", "regression"),
+        bound=True,
+    ),
 }
 """Kind to what it must fulfil. A kind that is not listed is refused."""
 
@@ -113,6 +145,8 @@ NAMED_KINDS: dict[str, tuple[str, ...]] = {
     "directive": ("directive/v1",),
     "supersedes": ("directive/v1",),
     "occurrence": ("occurrence/v1",),
+    "regression": ("regression/v1",),
+    "rule": ("rule/v1",),
     "evidence": ("evidence/v1", "closure/v1", "certificate/v1", "finding/v1"),
 }
 """Field to the kinds of statement that it may name."""
