@@ -140,6 +140,16 @@ def test_a_smaller_budget_asks_for_more_evidence() -> None:
     assert claim(alpha=0.01).log_threshold == pytest.approx(math.log(100))
 
 
+def test_evidence_that_is_just_enough_is_enough() -> None:
+    evidence = {n: claim(episodes=n).log_evidence() for n in range(20, 120)}
+    exact = {n: e for n, e in evidence.items() if -math.log(math.exp(-e)) == e}
+    assert exact
+    for episodes, value in exact.items():
+        just = claim(episodes=episodes, alpha=math.exp(-value))
+        assert just.is_met
+        assert not just.is_lost(0)
+
+
 def test_a_claim_needs_its_least_number_of_episodes() -> None:
     assert not claim(episodes=299, least_episodes=300).is_met
     assert claim(episodes=300, least_episodes=300).is_met

@@ -198,7 +198,6 @@ def anytime_upper_bound(failed: int, episodes: int, alpha: float) -> float:
     needed = -math.log(alpha)
 
     def is_possible(rate: float) -> bool:
-        # At 0 only where nothing failed, and there every rate is possible that is not rejected.
-        return rate == 0 or log_e_rare(failed, episodes - failed, rate) < needed
+        return log_e_rare(failed, episodes - failed, rate) < needed
 
     return last_true(is_possible, failed / episodes, 1.0)
