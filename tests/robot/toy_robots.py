@@ -112,6 +112,9 @@ class ToyRunner:
     def look(self) -> tuple[Sighting, ...]:
         return self.world.sightings(self.robot)
 
+    def held(self) -> str | None:
+        return "stopped" if self.latched else None
+
     def stop(self, reason: str) -> None:
         self.latched = True
 

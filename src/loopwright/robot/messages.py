@@ -129,7 +129,8 @@ class RobotPulse(Message):
     incarnation: str
     running: tuple[str, ...]
     """Intents that run."""
-    stopped: bool
+    held: str
+    """Why it may not move (an emergency stop, a latched guard); empty if it may."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,6 +40,10 @@ class Runner(Protocol):
         """Bring the robot into its safe state now, and latch it there."""
         ...
 
+    def held(self) -> str | None:
+        """Return why the robot may not move; None if it may."""
+        ...
+
     def release(self, by: str, signature: str) -> None:
         """Release the latch if the signature allows it.
 
@@ -273,7 +277,7 @@ class Agent:
                     robot=self.robot,
                     incarnation=self.incarnation,
                     running=tuple(self._running),
-                    stopped=self._stopped,
+                    held=self._runner.held() or ("an emergency stop" if self._stopped else ""),
                 )
             )
             if time.monotonic() - self._heard_s > self._deadman_s:

@@ -137,6 +137,10 @@ class Cerebellum:
         self._halted.set()
         self._halt(reason)
 
+    def held(self) -> str | None:
+        """Return why the robot may not move; None if it may."""
+        return "an emergency stop" if self._halted.is_set() else self._hands.port.stopped()
+
     def release(self, by: str, signature: str) -> None:
         """Release the latch, if the signature allows it."""
         self._release(by, signature)
@@ -160,8 +164,7 @@ class Cerebellum:
             while True:
                 if cancelled.is_set():
                     return "cancelled", "asked to stop"
-                why = "emergency stop" if self._halted.is_set() else hands.port.stopped()
-                if why is not None:
+                if (why := self.held()) is not None:
                     return "stopped", why
                 hands.refresh()
                 try:

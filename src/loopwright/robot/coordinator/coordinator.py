@@ -271,6 +271,7 @@ class Coordinator:
         elif isinstance(message, say.RobotPulse):
             if self._incarnations.get(message.robot) == message.incarnation:
                 self._heard_s[message.robot] = time.monotonic()
+                self._hold(message.robot, message.held)
         elif isinstance(message, say.Started):
             intent = self._state.intents.get(message.intent)
             if intent and intent.is_open and not intent.started:
@@ -309,6 +310,14 @@ class Coordinator:
             ),
         )
 
+    def _hold(self, robot: str, why: str) -> None:
+        """Keep a robot that may not move out of everything until it may again."""
+        held = robot in self._state.stops
+        if why and not self._state.is_stopped(robot):
+            self._write(happened.StopPressed(robot=robot, by=f"{robot}: {why}"))
+        elif held and not why:
+            self._write(happened.StopReleased(robot=robot, by=robot, signature=""))
+
     def _inquire(self, intent: IntentState) -> None:
         self._bus.publish(
             say.orders_to(intent.robot),
@@ -332,7 +341,8 @@ class Coordinator:
         if intent is None or not intent.is_open or message.standing == "running":
             return
         if message.standing == "never-heard":
-            self._close(intent, "failed", "the order never reached the robot")
+            never = "the order never reached the robot"
+            self._close(intent, "failed", _Ending(None, never, 0.0, intent.issued_s))
         elif message.standing == "interrupted":
             self._interrupted(intent, "the robot's agent died while it ran")
 
@@ -366,28 +376,32 @@ class Coordinator:
             facts = self._memory.facts(since_s=ending.since_s)
             truth = all_met(ensures, facts) if ensures else None
             if ending.claim == "refused":
-                self._close(intent, "failed", ending.reason, lasted_s=ending.lasted_s)
+                self._close(intent, "failed", ending)
             elif truth is None and ensures and self._waited_s(identity) < self._rules.patience_s:
                 self._look()
             else:
                 outcome, reason = _judge(ending, truth, has_ensures=bool(ensures))
                 missing = tuple(str(c) for c in unmet(ensures, facts))
-                self._close(intent, outcome, reason, unmet=missing, lasted_s=ending.lasted_s)
+                self._close(intent, outcome, replace(ending, reason=reason), unmet=missing)
 
     def _close(
         self,
         intent: IntentState,
         outcome: Outcome,
-        reason: str,
+        ending: _Ending,
         *,
         unmet: tuple[str, ...] = (),
-        lasted_s: float = 0.0,
     ) -> None:
         self._endings.pop(intent.id, None)
         self._questions.pop(intent.id, None)
         self._write(
             happened.IntentEnded(
-                intent=intent.id, outcome=outcome, reason=reason, unmet=unmet, lasted_s=lasted_s
+                intent=intent.id,
+                outcome=outcome,
+                reason=ending.reason,
+                claim=ending.claim or "",
+                unmet=unmet,
+                lasted_s=ending.lasted_s,
             ),
             cause=intent.number,
         )

@@ -220,7 +220,8 @@ class _View:
         ensures = contract.bound(last.robot, step.values).ensures
         return (
             contract.repeatable
-            and len(attempts) < self.rules.attempts
+            # That somebody pressed stop is not the skill's fault.
+            and sum(a.claim != "stopped" for a in attempts) < self.rules.attempts
             and bool(ensures)
             and all_met(ensures, self.facts) is False
             and self.state.robots[last.robot].alive

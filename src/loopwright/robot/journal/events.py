@@ -111,6 +111,8 @@ class IntentEnded(Event):
     intent: str
     outcome: Outcome
     reason: str
+    claim: str = ""
+    """What the robot itself said; empty where it could say nothing."""
     unmet: tuple[str, ...] = ()
     """Conditions of ``ensures`` that were false or unknown."""
     lasted_s: float = 0.0

@@ -36,6 +36,7 @@ class IntentState:
     outcome: Outcome | None = None
     """None while it is open."""
     reason: str = ""
+    claim: str = ""
     unmet: tuple[str, ...] = ()
 
     @property
@@ -203,7 +204,7 @@ class FleetState:
         intent = self.intents[event.intent]
         if intent.is_open:  # the first word stands
             intent.outcome, intent.reason = event.outcome, event.reason
-            intent.unmet = event.unmet
+            intent.claim, intent.unmet = event.claim, event.unmet
 
     @_apply.register
     def _(self, event: happened.CancelAsked, entry: Entry) -> None:

@@ -115,6 +115,10 @@ class WarehouseDriver:
             raise GaveUp(f"no hand of {self.robot} is where the object is believed to be")
         return arm
 
+    def tool(self, arm: str, position: np.ndarray) -> np.ndarray:
+        """Return where an arm's tool is, float64 ``(3,)``, metres in the world's frame."""
+        return self._placed(position).site(f"{arm}/tool").xpos.copy()
+
     def grips(self) -> np.ndarray:
         """Return a command that keeps still and keeps what is held, float64 ``(N,)``."""
         command = np.zeros(self.size)

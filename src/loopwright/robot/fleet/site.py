@@ -1,0 +1,145 @@
+"""The folder of a fleet: its keys, tokens, journal, memory and flights, and where its signals are.
+
+::
+
+    journal.db memory.db      what happened, what was seen
+    access.json               tokens by role, for its owner's eyes
+    keys/ ring.json           who may release a stop; the recorders' key
+    agents/ROBOT.log          what each robot has begun
+    flights/ cell/            black boxes; stops and releases
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopwright.core.digest import digest_bytes
+from loopwright.core.errors import DamagedData, StorageError
+from loopwright.robot.access import Access
+from loopwright.safety.keys import Holder, KeyRing, Role, SigningKey
+
+_SHARED = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSite:
+    """Names of what lies in a fleet's folder."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> FleetSite:
+        """Open the folder of a fleet, made new if there is none, with keys and tokens of its own.
+
+        Raises:
+            StorageError: It could not be made.
+            DamagedData: Keys or tokens in it cannot be read.
+        """
+        site = cls(folder.resolve())
+        try:
+            for path in (site.keys, site.agents, site.flights, site.signals):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{folder} could not be made: {error}") from error
+        if not site.ring.exists():
+            site._make_keys()
+        if not site.tokens.exists():
+            Access.create(site.tokens)
+        KeyRing.read(site.ring)
+        return site
+
+    @property
+    def journal(self) -> Path:
+        """The journal."""
+        return self.folder / "journal.db"
+
+    @property
+    def memory(self) -> Path:
+        """The world memory."""
+        return self.folder / "memory.db"
+
+    @property
+    def tokens(self) -> Path:
+        """Access tokens."""
+        return self.folder / "access.json"
+
+    @property
+    def keys(self) -> Path:
+        """Private keys."""
+        return self.folder / "keys"
+
+    @property
+    def ring(self) -> Path:
+        """Public keys with their holders."""
+        return self.folder / "ring.json"
+
+    @property
+    def agents(self) -> Path:
+        """What robots have begun."""
+        return self.folder / "agents"
+
+    @property
+    def flights(self) -> Path:
+        """Black boxes."""
+        return self.folder / "flights"
+
+    @property
+    def cell(self) -> Path:
+        """Stops and releases."""
+        return self.folder / "cell"
+
+    @property
+    def films(self) -> Path:
+        """Films of tasks."""
+        return self.folder / "films"
+
+    @property
+    def signals(self) -> Path:
+        """Shared memory, in memory where the machine has it."""
+        base = _SHARED if _SHARED.is_dir() else Path(tempfile.gettempdir())
+        return base / f"loopwright-fleet-{digest_bytes(str(self.folder).encode())[:12]}"
+
+    @property
+    def address(self) -> Path:
+        """Where the running fleet can be reached."""
+        return self.folder / "address.json"
+
+    def operator_key(self) -> SigningKey:
+        """Return the operator's key, which releases stops."""
+        return SigningKey.read(self.keys / "operator.key")
+
+    @property
+    def recorder_key(self) -> Path:
+        """Return the file of the recorders' key."""
+        return self.keys / "recorder.key"
+
+    def write_address(self, url: str) -> None:
+        """Say where the fleet can be reached."""
+        self.address.write_text(json.dumps({"url": url}))
+
+    def read_address(self) -> str:
+        """Return where the fleet can be reached.
+
+        Raises:
+            DamagedData: It does not run.
+        """
+        try:
+            return str(json.loads(self.address.read_text())["url"])
+        except (OSError, ValueError, KeyError) as error:
+            raise DamagedData(
+                f"no fleet runs in {self.folder}; start one with: loopwright up tabletop"
+            ) from error
+
+    def _make_keys(self) -> None:
+        roles: dict[str, Role] = {"operator": "operator", "recorder": "recorder"}
+        holders = []
+        for name, role in roles.items():
+            path = self.keys / f"{name}.key"
+            if not path.exists():
+                SigningKey.new().write(path)
+            public = SigningKey.read(path).public
+            holders.append(Holder(person=name, public=public, roles=frozenset({role})))
+        self.ring.write_text(json.dumps(KeyRing(holders).to_json(), indent=2))
