@@ -45,7 +45,7 @@ FIT: dict[str, Any] = {
     "drop_text": 0.3,
     "precision": "float32",
 }
-SMALL = {**FIT, "width": 24, "hidden": 48, "steps": 200}
+SMALL = {**FIT, "width": 24, "hidden": 48, "steps": 150}
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +103,12 @@ def test_torsions_are_learned_in_both_directions(teacher):
 def test_a_student_with_few_data_gains_from_a_teacher(folder, teacher):
     held = Held()
     few = build_stretches(RESIDUES, 1000, folder, part="tune")  # the beginning of each chain
-    gains = []
-    for seed in range(3):
-        places = [folder / f"{name}-{seed}" for name in ("alone", "taught")]
-        learn(SMALL, job(places[0], few, seed=seed))
-        taught = {**SMALL, "teacher": {"path": str(teacher), "share": 0.9}}
-        facts = learn(taught, job(places[1], few, seed=seed))
-        assert any(name.startswith("sequences/taught") for name in facts["curves"])
-        gains.append(held.loss(places[0] / "out") - held.loss(places[1] / "out"))
-    assert np.mean(gains) > 0
-    lineage = Candidate.open(folder / "taught-0/out").lineage
+    learn(SMALL, job(folder / "alone", few))
+    taught = {**SMALL, "teacher": {"path": str(teacher), "share": 0.9}}
+    facts = learn(taught, job(folder / "taught", few))
+    assert "sequences/taught" in facts["curves"]
+    assert held.loss(folder / "taught/out") < held.loss(folder / "alone/out") - 0.05
+    lineage = Candidate.open(folder / "taught/out").lineage
     assert lineage["teacher"] == Candidate.open(teacher).digest
 
 
