@@ -77,9 +77,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield Place(stack, tmp_path)
 
 
-def test_a_question_goes_to_another_process_and_back(
-    place: Place, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_question_goes_to_another_process_and_back(place: Place) -> None:
     place.start("echo", "r1")
     answers: queue.SimpleQueue[say.Message] = queue.SimpleQueue()
     place.bus.subscribe(say.REPORTS, answers.put)
@@ -91,7 +89,6 @@ def test_a_question_goes_to_another_process_and_back(
         began_s = time.perf_counter()
         assert _asked(place.bus, answers, f"i-{number}", 5.0)
         trips_s.append(time.perf_counter() - began_s)
-    record_property("round_trip_p50_ms", statistics.median(trips_s) * 1e3)
     assert statistics.median(trips_s) < 0.02
 
 
@@ -196,7 +193,7 @@ def test_a_stranger_hears_nothing_and_is_heard_by_nobody(
     finally:
         stranger.close()  # type: ignore[attr-defined]
     assert {m.by for m in heard} == {"friend"}  # type: ignore[attr-defined]
-    assert stolen == []
+    assert stolen == [b"let me in"], "what it said itself, and nothing else"
     assert place.bus.dropped == {}
 
 
@@ -208,16 +205,19 @@ def test_what_a_peer_forges_or_repeats_is_dropped_and_counted(place: Place) -> N
     try:
         taken: list[bytes] = []
         traitor.declare_subscriber("**", lambda s: taken.append(s.payload.to_bytes()))  # type: ignore[attr-defined]
-        until(lambda: place.bus.publish(say.REPORTS, say.Stop(by="hub")) or taken)
-        until(lambda: len(heard) >= 1)
-        before = len(heard)
+        said = 0
+        while not taken:
+            place.bus.publish(say.REPORTS, say.Stop(by="hub"))
+            said += 1
+            time.sleep(0.01)
+        until(lambda: len(heard) == said)
         for frame in (taken[0], b"x" * 100, taken[0][:-1] + b"?"):
             traitor.put("loopwright/fleet/reports", frame)  # type: ignore[attr-defined]
         until(lambda: sum(place.bus.dropped.values()) == 3)
     finally:
         traitor.close()  # type: ignore[attr-defined]
     assert place.bus.dropped == {"replayed": 1, "forged": 2}
-    assert len(heard) == before
+    assert len(heard) == said
 
 
 def test_only_this_machine_unless_another_is_meant() -> None:
