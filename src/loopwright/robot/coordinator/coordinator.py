@@ -371,8 +371,7 @@ class Coordinator:
             if not intent.is_open:
                 del self._endings[identity]
                 continue
-            contract = self._state.robots[intent.robot].skills[intent.skill]
-            ensures = contract.bound(intent.robot, intent.values).ensures
+            ensures = intent.contract.bound(intent.robot, intent.values).ensures
             facts = self._memory.facts(since_s=ending.since_s)
             truth = all_met(ensures, facts) if ensures else None
             if ending.claim == "refused":
@@ -542,7 +541,8 @@ class Coordinator:
     def _planned(self, move: moves.AskPlan, graph: TaskGraph) -> None:
         self._planning.discard(move.task)
         task = self._state.tasks[move.task]
-        if task.status in ("ended", "cancelling"):
+        # While it was thought about, a step may have become possible and been begun.
+        if task.status in ("ended", "cancelling") or task.open_intents:
             return
         self._write(
             happened.TaskPlanned(
@@ -557,7 +557,7 @@ class Coordinator:
     def _refused(self, move: moves.AskPlan, reason: str) -> None:
         self._planning.discard(move.task)
         task = self._state.tasks[move.task]
-        if task.status in ("ended", "cancelling"):
+        if task.status in ("ended", "cancelling") or task.open_intents:
             return
         began = bool(task.intents)
         self._write(

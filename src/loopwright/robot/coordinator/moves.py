@@ -6,14 +6,14 @@ whole behaviour, crashes included, can be tested without a robot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState
 from loopwright.robot.logic import Facts, all_met, unmet
-from loopwright.robot.skill import SkillContract
-from loopwright.robot.task import Outcome, Step
+from loopwright.robot.skill import SkillContract, SkillError
+from loopwright.robot.task import Outcome, Step, Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +96,7 @@ def next_moves(
         now_s: Wall clock.
         rules: How patient to be.
     """
-    held = {r for intent in open_intents(state) for r in resources_of(state, intent)}
+    held = {r for intent in open_intents(state) for r in resources_of(intent)}
     for task in state.open_tasks:
         view = _View(state, task, facts, unknown_for_s, now_s, rules, held)
         yield from view.moves()
@@ -107,10 +107,9 @@ def open_intents(state: FleetState) -> tuple[IntentState, ...]:
     return tuple(i for t in state.open_tasks for i in t.open_intents)
 
 
-def resources_of(state: FleetState, intent: IntentState) -> tuple[str, ...]:
+def resources_of(intent: IntentState) -> tuple[str, ...]:
     """Return what an open attempt holds; a robot runs one skill per part at a time."""
-    contract = state.robots[intent.robot].skills[intent.skill]
-    return contract.bound(intent.robot, intent.values).resources or (f"{intent.robot}/whole",)
+    return _resources(intent.contract, intent.robot, intent.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +157,26 @@ class _View:
 
     def _overdue(self) -> Iterator[Move]:
         for intent in self.task.open_intents:
-            contract = self.state.robots[intent.robot].skills[intent.skill]
-            if self.now_s - intent.issued_s > contract.longest_s + self.rules.grace_s:
-                yield AskCancel(intent.id, f"it took longer than {contract.longest_s:g} s")
+            longest_s = intent.contract.longest_s
+            if self.now_s - intent.issued_s > longest_s + self.rules.grace_s:
+                yield AskCancel(intent.id, f"it took longer than {longest_s:g} s")
 
     def _running(self) -> Iterator[Move]:
         if self.task.all_done:
-            yield from self._finish()
+            # An attempt of an earlier graph may still run; nothing is over before it is.
+            if not self.task.open_intents:
+                yield from self._finish()
             return
+        before = set(self.held)
         moves = [move for step in self.task.ready() for move in self._step(step)]
         # Another plan is made, or the task given up, only when nobody moves for this one.
         verdicts = [m for m in moves if isinstance(m, (AskPlan, FinishTask))]
         if not verdicts:
             yield from moves
-        elif not self.task.open_intents:
+            return
+        # What is not issued holds nothing: other tasks may have it.
+        self.held.intersection_update(before)
+        if not self.task.open_intents:
             yield verdicts[0]
 
     def _finish(self) -> Iterator[Move]:
@@ -207,7 +212,7 @@ class _View:
             contract = robot.skills[step.skill].bound(robot.name, step.values)
             met = all_met(contract.requires, self.facts)
             if met is True:
-                self.held.update(contract.resources or (f"{robot.name}/whole",))
+                self.held.update(_resources(robot.skills[step.skill], robot.name, step.values))
                 yield IssueIntent(self.task.id, step, robot.name)
                 return
             doubts += [str(c) for c in unmet(contract.requires, self.facts)]
@@ -216,8 +221,8 @@ class _View:
     def _worth_another(self, attempts: tuple[IntentState, ...], step: Step) -> bool:
         """Tell whether a step that did not succeed may simply be tried again."""
         last = attempts[-1]
-        contract = self._contract(last)
-        ensures = contract.bound(last.robot, step.values).ensures
+        contract = last.contract
+        ensures = contract.bound(last.robot, last.values).ensures
         return (
             contract.repeatable
             # That somebody pressed stop is not the skill's fault.
@@ -226,9 +231,6 @@ class _View:
             and all_met(ensures, self.facts) is False
             and self.state.robots[last.robot].alive
         )
-
-    def _contract(self, intent: IntentState) -> SkillContract:
-        return self.state.robots[intent.robot].skills[intent.skill]
 
     def _is_free(self, robot: RobotState, step: Step) -> bool:
         wanted = robot.skills[step.skill].bound(robot.name, step.values).resources
@@ -261,5 +263,21 @@ class _View:
 def _can(robot: RobotState, step: Step) -> bool:
     contract = robot.skills.get(step.skill)
     return (
-        contract is not None and contract.needs <= robot.parts and step.robot in (None, robot.name)
+        contract is not None
+        and contract.needs <= robot.parts
+        and step.robot in (None, robot.name)
+        and _takes(contract, step.values)
     )
+
+
+def _takes(contract: SkillContract, values: Mapping[str, Value]) -> bool:
+    """Tell whether a skill can be called like this; a graph may come from anybody."""
+    try:
+        contract.check(values)
+    except SkillError:
+        return False
+    return True
+
+
+def _resources(contract: SkillContract, robot: str, values: Mapping[str, Value]) -> tuple[str, ...]:
+    return contract.bound(robot, values).resources or (f"{robot}/whole",)

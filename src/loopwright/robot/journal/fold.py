@@ -32,6 +32,8 @@ class IntentState:
     issued_s: float
     number: int
     """Of the event that issued it: the cause of what follows."""
+    contract: SkillContract
+    """What was promised when it was issued; the robot may since have come back with others."""
     started: bool = False
     outcome: Outcome | None = None
     """None while it is open."""
@@ -191,6 +193,7 @@ class FleetState:
             values=dict(event.values),  # pyright: ignore[reportArgumentType]
             issued_s=entry.time_s,
             number=entry.number,
+            contract=self.robots[event.robot].skills[event.skill],
         )
         self.intents[intent.id] = intent
         self.tasks[event.task].intents.append(intent)
