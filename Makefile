@@ -40,12 +40,13 @@ slow: $(INSTALLED) system ## Run the tests that take longer
 
 # Ruff's cache remembers how an import was sorted before a module of ours appeared: not used.
 .PHONY: check
-check: $(INSTALLED) ## Lint, format, types, import directions, committed text
+check: $(INSTALLED) ## Lint, format, types, import directions, committed text, safety rules
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_text.py
+	$(BIN)/python tools/check_rules.py
 
 .PHONY: bench
 bench: $(INSTALLED) system ## Run one benchmark: make bench NAME=gate [QUICK=1]

@@ -56,13 +56,16 @@ class Step:
     holds: bool = True
 
 
-def stage(folder: Path, *, cause: Cause = "no-envelope", seconds: float = 4.0) -> Iterator[Step]:
+def stage(
+    folder: Path, *, cause: Cause = "no-envelope", seconds: float = 4.0, seed: int = 0
+) -> Iterator[Step]:
     """Stage a violation of the simulated arm and do everything that follows from it.
 
     Args:
         folder: New or empty; gets keys, register, flight, evidence and suite.
         cause: What goes wrong.
         seconds: How long the flight takes, in simulation.
+        seed: Fixes where the arm starts, and at which wall the policy drives.
 
     Yields:
         Each part, when it is done.
@@ -73,7 +76,7 @@ def stage(folder: Path, *, cause: Cause = "no-envelope", seconds: float = 4.0) -
         configuration, entry = _configuration(cause)
         path, heads = folder / "flight", folder / "second-place"
         heads.mkdir()
-        steps = fly(path, heads, site.key, configuration, entry, seconds=seconds)
+        steps = fly(path, heads, site.key, configuration, entry, seconds=seconds, seed=seed)
         yield clock.step("flight", f"{steps} control steps, {cause}, recorded in {path}")
         opened = open_occurrence(path, site, now_s=time.time(), heads=heads)
         if opened is None:
@@ -93,7 +96,7 @@ def stage(folder: Path, *, cause: Cause = "no-envelope", seconds: float = 4.0) -
         )
         yield clock.step("scenario", detail)
         report = run_regression(scenario.file)
-        detail = "happens again bit by bit; with every rung it does not"
+        detail = f"happens again bit by bit; with every rung: {report.mended}"
         yield clock.step("checked", detail, holds=report.holds and report.exact)
 
 
@@ -131,7 +134,7 @@ def fly(
     entry: RobotEntry,
     *,
     seconds: float,
-    seed: int = 0,
+    seed: int,
 ) -> int:
     """Let a policy drive at the arm's hazards, and record it; return the number of steps.
 

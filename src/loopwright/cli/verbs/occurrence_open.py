@@ -14,7 +14,7 @@ from loopwright.core.errors import Unidentified
 from loopwright.safety.keys import SigningKey
 from loopwright.safety.occurrence.event import OpeningRule
 from loopwright.safety.occurrence.evidence import DEFAULT_RETENTION_DAYS, EvidenceStore
-from loopwright.safety.occurrence.opening import Site, make_scenario, open_occurrence
+from loopwright.safety.occurrence.opening import REGRESSION, Site, make_scenario, open_occurrence
 from loopwright.safety.register import Register
 
 
@@ -63,10 +63,10 @@ def _open(flight: Path, heads: Path | None, site: Site, register: Register) -> N
     if opened is None:
         print(f"{flight}: nothing found")
         return
-    if len(register) == before:
-        print(f"{flight}: occurrence {opened.entry.number}, opened before")
+    again = ", opened before" if len(register) == before else ""
+    print(f"{flight}: occurrence {opened.entry.number}{again}: {opened.occurrence.what}")
+    if register.filed_numbers(opened.entry.digest, REGRESSION):
         return
-    print(f"{flight}: occurrence {opened.entry.number}: {opened.occurrence.what}")
     try:
         print(f"  {told(make_scenario(opened, site))}")
     except Unidentified as error:

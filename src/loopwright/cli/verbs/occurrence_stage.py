@@ -20,6 +20,7 @@ def main(
     *,
     cause: Cause = "no-envelope",
     seconds: float = 4.0,
+    seed: int = 0,
 ) -> int:
     """Let the simulated arm break a limit, and do everything that follows from that.
 
@@ -31,9 +32,10 @@ def main(
         folder: New or empty.
         cause: What goes wrong.
         seconds: How long the flight takes, in simulation.
+        seed: Fixes where the arm starts, and at which wall the policy drives.
     """
     begin_s, holds = time.monotonic(), True
-    for step in stage(folder, cause=cause, seconds=seconds):
+    for step in stage(folder, cause=cause, seconds=seconds, seed=seed):
         holds = holds and step.holds
         print(f"{step.seconds:6.2f} s  {step.name:9} {'' if step.holds else 'NO: '}{step.detail}")
     total_s = time.monotonic() - begin_s

@@ -31,8 +31,15 @@ MOST_STEPS = 2_000
 """How far before the event a script may begin."""
 MOST_RUNS = 400
 """Scripts tried; what is found by then is taken, though it may not be the shortest."""
+RUN_UP_S = 0.25
+"""Added before the latest moment at which a mended filter prevents it: another good filter may
+brake earlier and more gently than the one that was tried."""
 _LATER_STEPS = 16
 """A filter in its first state may let it happen a little later than in the flight."""
+
+
+Test = Callable[[bytes, Script], bool]
+"""Whether a script from a state of the plant is worth keeping."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -124,13 +131,20 @@ class _Window:
         """Return what was asked from a row to the event, and a little further."""
         return script_of(self._flight, first_row, self.event_row + 1 + _LATER_STEPS)
 
+    @property
+    def most_steps(self) -> int:
+        """How many steps before the event a script may begin."""
+        return self.event_row - min(self.states)
+
+    def passes(self, test: Test, steps: int) -> bool:
+        """Tell whether what was asked in so many steps before the event passes a test."""
+        first_row = self.event_row - steps
+        return test(self.states[first_row], self.script(first_row))
+
     def recorded(self, first_row: int, rows: int) -> bytes:
         """Return what was measured in some rows."""
         found = self._flight.steps[first_row : first_row + rows]
         return np.concatenate([found["position"], found["speed"]], axis=1).tobytes()
-
-
-Test = Callable[[bytes, Script], bool]
 
 
 def _latest_start(window: _Window, search: Search) -> tuple[int, Test]:
@@ -139,32 +153,29 @@ def _latest_start(window: _Window, search: Search) -> tuple[int, Test]:
     Raises:
         Unidentified: It does not happen again from any row.
     """
+    run_up = round(RUN_UP_S * search.stage.body.spec.rate_hz)
     for test in (search.tells, search.happens):
         steps = _fewest_steps(window, test)
         if steps is not None:
-            return window.event_row - steps, test
+            longer = min(steps + run_up, window.most_steps)
+            return window.event_row - (longer if window.passes(test, longer) else steps), test
     raise Unidentified(
-        f"the event in {window.event_row - min(window.states)} steps of the flight does not "
-        "happen again when the filter decides anew; its cause is not in this recording"
+        f"what happened does not happen again within the {window.most_steps} steps before it when "
+        "the filter decides anew; its cause is not in this recording"
     )
 
 
 def _fewest_steps(window: _Window, test: Test) -> int | None:
     """Return how many steps before the event are enough, or None."""
-
-    def passes(steps: int) -> bool:
-        first_row = window.event_row - steps
-        return test(window.states[first_row], window.script(first_row))
-
-    most, long, short = window.event_row - min(window.states), 1, 0
-    while long < most and not passes(long):
+    long, short = 1, 0
+    while long < window.most_steps and not window.passes(test, long):
         long, short = 2 * long, long
-    long = min(long, most)
-    if long == 0 or not passes(long):
+    long = min(long, window.most_steps)
+    if long == 0 or not window.passes(test, long):
         return None
     while long - short > 1:
         middle = (long + short) // 2
-        if passes(middle):
+        if window.passes(test, middle):
             long = middle
         else:
             short = middle

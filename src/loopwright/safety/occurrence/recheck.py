@@ -33,6 +33,7 @@ from loopwright.safety.occurrence.regression import (
     prevents,
     run_regression,
 )
+from loopwright.safety.occurrence.violation import LimitWatch
 from loopwright.safety.register import Register
 from loopwright.safety.statement import Signed, Statement
 
@@ -112,7 +113,8 @@ def certificates_in_force(register: Register, now_s: float) -> tuple[Entry, ...]
         entry
         for entry in register.statements(CERTIFICATE)
         if entry.digest not in gone
-        and now_s < Certificate.from_statement(entry.statement).expires_s
+        and (certificate := _legible(entry)) is not None
+        and now_s < certificate.expires_s
     )
 
 
@@ -196,6 +198,14 @@ def note(register: Register, verdicts: Sequence[Verdict], key: SigningKey) -> tu
     return tuple(numbers)
 
 
+def _legible(entry: Entry) -> Certificate | None:
+    """Return a certificate; what is illegible is none, and nothing can move under it."""
+    try:
+        return Certificate.from_statement(entry.statement)
+    except DamagedData:
+        return None
+
+
 def _configurations(suite: Suite) -> tuple[Configuration, ...]:
     return tuple(
         configuration
@@ -266,6 +276,8 @@ def _try(
             if digest != filter_digest:
                 continue
             what = f"{regression.kind}: {regression.what}"
+            if LimitWatch(body, configuration.limits).exceeded(stage.plant.load(regression.state)):
+                return "undecided", "it begins where this filter would not have let the robot come"
             if prevents(stage, regression, configuration):
                 return "passes", f"{what} does not happen"
             return "fails", f"{what} happens again"
