@@ -284,10 +284,14 @@ def test_once_all_robots_are_well_every_task_ends(
     for _ in range(60):
         for intent in [i.id for i in history.state.intents.values() if i.is_open]:
             history.end_one(intent, "succeeded", "finished")
-        for move in history.moves():
+        moves = history.moves()
+        for move in moves:
+            obeys(history, move)
+        for move in moves:
             history.make(move)
             if isinstance(move, AskPlan):
                 history.plan_for(history.state.tasks[move.task], history.count)
+        nothing_is_held_twice(history.state)
     assert not history.state.open_tasks
     assert all(t.reason or t.outcome == "succeeded" for t in history.state.tasks.values())
 
