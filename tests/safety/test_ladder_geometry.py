@@ -100,6 +100,7 @@ def test_a_situation_lays_out_every_limit_of_place_as_a_row():
         3.0,
         np.sqrt(2) - 0.5,
     ]
+    assert now.period_s == 1 / 64
     expected = [Reason.POSITION] * 6 + [Reason.WALL, Reason.KEEP_OUT] * 2
     assert now.reasons == expected
     assert now.approach[:6].tolist() == [*np.eye(3).tolist(), *(-np.eye(3)).tolist()]

@@ -189,6 +189,29 @@ def test_two_walls_at_once_are_both_kept():
     assert (now.approach[6:] @ np.array(command) <= allowed * (1 + 1e-9) + 1e-8).all()
 
 
+def test_in_a_wedge_what_turning_aside_leaves_is_shrunk():
+    # Turned aside from the second wall, a command leads into the first again.
+    slanted = Wall(point_m=(0.0, 3.0, 0.0), inward=(0.6, -0.8, 0.0))
+    limits = cart.limits(headroom=1.0, walls=(RIGHT, slanted))
+    where = cart.measured(1.75, 1.5)
+    now = cart.situation(limits, where)
+    reason, command = enveloped(limits, where, [3.0, 4.0, 1.0])
+    assert reason is Reason.WALL
+    allowed = np.maximum(np.sqrt(0.25 + 4 * np.maximum(now.distance[6:] - 0.25, 0)) - 0.5, 1e-9)
+    share = (now.approach[6:] @ np.array(command)) / allowed
+    assert share.max() == pytest.approx(1.0, rel=1e-9)
+    assert command[2] == 1.0
+
+
+def test_what_is_beyond_by_no_more_than_rounding_passes():
+    limits = cart.limits(headroom=0.25)
+    for beyond, reason in ((1e-9, Reason.UNALTERED), (1.5e-9, Reason.SPEED)):
+        assert enveloped(limits, cart.measured(), [0.0, 1.0 + beyond, 0.0])[0] is reason
+    limits = cart.limits(point_speed_m_s=2.0)
+    for beyond, reason in ((1e-9, Reason.UNALTERED), (1.5e-9, Reason.POINT_SPEED)):
+        assert enveloped(limits, cart.measured(), [0.0, 1.0 + beyond, 0.0])[0] is reason
+
+
 def test_the_last_word_of_the_envelope_is_the_same_as_its_first():
     limits = cart.limits(headroom=1.0)
     now = cart.situation(limits, cart.measured(6.5))
@@ -307,6 +330,37 @@ def test_a_forecast_must_stay_within_every_limit(changes, where, wish, passes):
     assert asked(look, now, wish)[0] is (Reason.UNALTERED if passes else Reason.FORECAST)
 
 
+def test_a_robot_outside_may_come_back_and_go_no_further():
+    out = cart.measured(9.0, -9.0)
+    for wish, passes in (
+        ((-1, 1, 0), True),
+        ((0, 0, 0), True),
+        ((1, 0, 0), False),
+        ((0, -1, 0), False),
+    ):
+        look, _, now = looking(cart.limits(), out)
+        assert asked(look, now, wish)[0] is (Reason.UNALTERED if passes else Reason.FORECAST)
+    behind = cart.measured(0.0, 4.5)
+    for wish, passes in (((0, -1, 0), True), ((0, 0, 0), True), ((0, 1, 0), False)):
+        look, _, now = looking(cart.limits(walls=(BACK,)), behind)
+        assert asked(look, now, wish)[0] is (Reason.UNALTERED if passes else Reason.FORECAST)
+
+
+def test_a_robot_that_is_too_fast_may_slow_down_and_not_speed_up():
+    # The tail moves at 6 m/s where 4 m/s are allowed.
+    fast = cart.measured(vx=3.0)
+    for speed, passes in ((2.5, True), (3.0, True), (3.125, False)):
+        look, _, now = looking(cart.limits(point_speed_m_s=4.0), fast)
+        assert asked(look, now, (speed, 0, 0))[0] is (
+            Reason.UNALTERED if passes else Reason.FORECAST
+        )
+    for speed, passes in ((-4.5, True), (-5.5, False)):
+        look, _, now = looking(cart.limits(), cart.measured(vy=-5.0))
+        assert asked(look, now, (0, speed, 0))[0] is (
+            Reason.UNALTERED if passes else Reason.FORECAST
+        )
+
+
 def test_a_body_may_sample_its_forecast_more_coarsely():
     class Coarse(cart.Cart):
         def forecast(self, measured, command, *, hold_steps, brake_steps):
@@ -353,14 +407,17 @@ def test_half_a_residual_never_trips_and_an_effort_is_not_watched():
     assert not any(residual.trips(now) for _ in range(1000))
 
 
-def test_the_measured_speed_is_expected_to_follow_the_command_with_the_lag():
-    limits = cart.limits()
+@pytest.mark.parametrize("beside", [0.499, -0.499])
+def test_the_measured_speed_is_expected_to_follow_the_command_with_the_lag(beside: float):
+    limits = cart.limits(residual_s=1e-6)
     now = cart.situation(limits, cart.measured(), previous=(2.0, 0.0, 0.0))
     residual = Residual(limits, now)
     for step in range(1, 200):
         follows = 2.0 * (1 - np.exp(-step * cart.PERIOD_S / limits.servo_lag_s))
-        now.measured.speed[0] = follows + 0.499
+        now.measured.speed[0] = follows + beside
         assert not residual.trips(now)
+    now.measured.speed[0] += np.sign(beside) * 0.01
+    assert residual.trips(now)
 
 
 def test_a_restart_expects_the_measured_motion_to_go_on():

@@ -128,8 +128,11 @@ def test_limits_at_the_edge_of_sense_are_allowed():
 
 
 def test_walls_and_keep_outs_that_are_none_are_refused():
-    with pytest.raises(InvalidConfig, match="length 1"):
-        Wall(point_m=(0.0, 0.0, 0.0), inward=(0.0, 0.0, 1.001))
+    for length in (1.001, 1.0 + 1.5e-6):
+        with pytest.raises(InvalidConfig, match="length 1"):
+            Wall(point_m=(0.0, 0.0, 0.0), inward=(0.0, 0.0, length))
+    with pytest.raises(ValueError, match="longer"):
+        KeepOut(low_m=(0.0, 0.0), high_m=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
     Wall(point_m=(0.0, 0.0, 0.0), inward=(0.0, 0.0, 1.0 + 5e-7))
     with pytest.raises(InvalidConfig, match="empty"):
         KeepOut(low_m=(0.0, 0.0, 0.1), high_m=(1.0, 1.0, 0.0))

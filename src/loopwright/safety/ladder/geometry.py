@@ -17,10 +17,11 @@ class Hazards:
         """Collect them, and lay out the answers."""
         walls, keep_outs = limits.walls, limits.keep_outs
         self.walls, self.count = len(walls), len(walls) + len(keep_outs)
-        self._inward = np.array([w.inward for w in walls]).reshape(-1, 3)
-        self._offset_m = (np.array([w.point_m for w in walls]).reshape(-1, 3) * self._inward).sum(1)
-        low_m = np.array([k.low_m for k in keep_outs]).reshape(-1, 3)
-        high_m = np.array([k.high_m for k in keep_outs]).reshape(-1, 3)
+        self._inward = np.array([w.inward for w in walls]).reshape(len(walls), 3)
+        on_walls_m = np.array([w.point_m for w in walls]).reshape(len(walls), 3)
+        self._offset_m = (on_walls_m * self._inward).sum(1)
+        low_m = np.array([k.low_m for k in keep_outs]).reshape(len(keep_outs), 3)
+        high_m = np.array([k.high_m for k in keep_outs]).reshape(len(keep_outs), 3)
         self._centre_m = (low_m + high_m) / 2
         # Of the boxes, as seen from their centres.
         self._low_m, self._high_m = (low_m - high_m) / 2, (high_m - low_m) / 2

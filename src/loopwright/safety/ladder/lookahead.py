@@ -25,12 +25,11 @@ class LookAhead:
         self._body, self._limits, self._slew = body, limits, slew
         self._hazards: Hazards | None = None
         self._hold, self._brake = limits.forecast_hold_steps, limits.forecast_brake_steps
-        self._low = np.where(now.is_speed, limits.position_low, -np.inf)
-        self._high = np.where(now.is_speed, limits.position_high, np.inf)
-        self._top = np.where(now.is_speed, limits.speed, np.inf)
+        self._low, self._high = np.array(limits.position_low), np.array(limits.position_high)
+        self._top = np.array(limits.speed)
         self._reach_m = limits.point_speed_m_s * (self._hold + self._brake) * now.period_s
         self._steps_left = 0
-        self._is_braking = False
+        self._is_braking: bool
 
     def apply(self, command: np.ndarray, now: Situation) -> Reason:
         """Replace ``command`` by braking, in place, if it leads out of the limits."""
@@ -51,12 +50,13 @@ class LookAhead:
         position, points_m, state = forecast.position, forecast.points_m, now.measured
         path_m = np.concatenate([now.places.position_m[None], points_m])
         moved_m = path_m[1:] - path_m[:-1]
+        samples, points, _ = points_m.shape
         # Samples are evenly spaced in time, so the way between two of them is a speed.
-        allowed_m = self._reach_m / len(points_m) * max(1.0, now.speed_used)
+        allowed_m = self._reach_m / samples * max(1.0, now.speed_used)
         if self._hazards is None:
-            self._hazards = Hazards(self._limits, points_m.size // 3)
-        self._hazards.look(points_m.reshape(-1, 3))
-        distance_m = self._hazards.distance_m.reshape(*points_m.shape[:2], -1)
+            self._hazards = Hazards(self._limits, samples * points)
+        self._hazards.look(points_m.reshape(samples * points, 3))
+        distance_m = self._hazards.distance_m.reshape(samples, points, now.hazards.count)
         return bool(
             (position >= np.minimum(self._low, state.position)).all()
             and (position <= np.maximum(self._high, state.position)).all()

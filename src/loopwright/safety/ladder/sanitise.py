@@ -48,8 +48,8 @@ def is_array(value: object, shape: tuple[int, ...]) -> TypeGuard[np.ndarray]:
     return (
         type(value) is np.ndarray
         and value.shape == shape
-        and value.dtype.kind in "fiu"
-        and value.dtype.itemsize <= 8
+        and value.dtype.kind in ("f", "i", "u")
+        and value.dtype.itemsize < 16
     )
 
 

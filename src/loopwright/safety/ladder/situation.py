@@ -29,13 +29,13 @@ class Situation:
         self.period_s = 1.0 / spec.rate_hz
         self.hazards = Hazards(limits, p)
         self.is_speed = np.array([kind == "speed" for kind in spec.kinds])
-        self.measured = Measured(position=np.zeros(n), speed=np.zeros(n), time_s=0.0)
-        self.places = Places(position_m=np.zeros((p, 3)), jacobian=np.zeros((p, 3, n)))
         self.previous = np.zeros(n)
         """What was applied last."""
-        self.speed_used = 0.0
+        self.measured: Measured
+        self.places: Places
+        self.speed_used: float
         """Share of the speed limits that the measured motion uses, the worst of all."""
-        self.margin = 1.0
+        self.margin: float
         """Share of the room that braking from top speed needs, the worst of all; at most 1."""
 
         seen = p * self.hazards.count
@@ -73,7 +73,7 @@ class Situation:
         used = np.maximum.reduce(np.abs(measured.speed) * self._per_speed)
         self.speed_used = max(float(used), fastest)
         nearest = np.minimum.reduce(self.distance / self._room)
-        self.margin = min(1.0, 1.0 - self.speed_used, float(nearest))
+        self.margin = min(1.0 - self.speed_used, float(nearest))
 
     def fastest_point_m_s(self, speed: np.ndarray) -> float:
         """Return the speed of the fastest watched point when the coordinates move so."""
