@@ -29,6 +29,7 @@ from loopwright.safety.occurrence.opening import (
     replay_exactly,
 )
 from loopwright.safety.occurrence.record import find_occurrence
+from loopwright.safety.occurrence.script import script_of
 
 NOW_S = 1_800_000_000.0
 
@@ -180,6 +181,29 @@ def test_stops_that_were_ordered_open_nothing(
     record_stops(path, ground, reasons)
     events = find_events(read_flight(path), trolley.make_body(), OpeningRule())
     assert [event.what for event in events] == expected
+
+
+def test_stops_of_the_filter_are_its_own_and_others_are_kept(ground: Ground) -> None:
+    path = ground.folder / "stops"
+    filter_stop, guard_stop = (Reason.RESIDUAL, Reason.BRAKED), (Reason.DEADLINE, Reason.BRAKED)
+    record_stops(path, ground, [Reason.BRAKED, None, *filter_stop, None, *guard_stop, None])
+    script = script_of(read_flight(path), 0, 8)
+    still = (0.0, 0.0)
+    assert [(segment.request, segment.steps) for segment in script] == [
+        ("stop", 1),
+        (still, 4),
+        ("stop", 2),
+        (still, 1),
+    ]
+
+
+def test_what_happens_after_a_stop_from_outside_happens_again(ground: Ground) -> None:
+    """The guard held the trolley for a while; the filter begins anew when it is let go."""
+    found = opened(ground, ground.fly("held", held=range(105, 121)))
+    shortest = make_scenario(found, ground.site).shortest
+    assert shortest.same_as_flight
+    assert "stop" in [segment.request for segment in shortest.script[:1]]
+    assert shortest.outcome.event_after is not None
 
 
 def test_a_thin_margin_opens_one(ground: Ground) -> None:

@@ -14,7 +14,7 @@ from trolley import CLAMP_ONLY, Ground, gently, limits
 from loopwright.core.errors import NotCertified, Untrusted
 from loopwright.core.scenario import Box
 from loopwright.safety.certificate.claims import Claim
-from loopwright.safety.certificate.document import Certificate
+from loopwright.safety.certificate.document import Certificate, Degraded
 from loopwright.safety.certificate.identity import Identity, robot_digest
 from loopwright.safety.certificate.verify import SUSPENSION, suspended, verify_certificate
 from loopwright.safety.ladder import ALL, Rungs
@@ -49,7 +49,9 @@ def filter_of(rungs: Rungs, **changes: Any) -> str:
     return Configuration(limits=limits(**changes), rungs=rungs).make_filter(BODY).digest
 
 
-def certify(ground: Ground, filter_digest: str, *, robot: str = "", days: float = 90) -> Signed:
+def certify(
+    ground: Ground, filter_digest: str, *, robot: str = "", days: float = 90, stand_in: str = ""
+) -> Signed:
     """Register a certificate of a trolley with a filter."""
     plan = ground.people.signed(
         Statement(kind="test-plan/v1", subjects={}, predicate={"filter": filter_digest}), "proposer"
@@ -71,6 +73,11 @@ def certify(ground: Ground, filter_digest: str, *, robot: str = "", days: float 
         identity=identity, scenario="reach-v1", level="D", domain={"all": Box(low={}, high={})},
         claims=(claim,), alpha=0.05, attempt=1, plan=plan.statement.digest,
         logged=digest_of("logged"), issued_s=NOW_S, expires_s=NOW_S + days * 86_400,
+        degraded=(
+            (Degraded(absent=("scale",), category="C", filter=stand_in, condition="unladen"),)
+            if stand_in
+            else ()
+        ),
     )  # fmt: skip
     signed = ground.people.signed(certificate.statement(), "proposer", "approver")
     ground.register.append(signed)
@@ -130,6 +137,13 @@ def test_a_configuration_that_is_told_is_tried(ground: Ground) -> None:
     suite = read_suite(ground.site.suite, ground.register)
     assert [v.state for v in recheck(ground.register, suite, NOW_S)] == ["undecided"]
     assert [v.state for v in recheck(ground.register, suite, NOW_S, [slow])] == ["passes"]
+
+
+def test_what_may_stand_in_for_a_filter_is_tried_too(ground: Ground) -> None:
+    certify(ground, filter_of(ALL), stand_in=filter_of(CLAMP_ONLY))
+    suite = read_suite(ground.site.suite, ground.register)
+    (verdict,) = recheck(ground.register, suite, NOW_S)
+    assert (verdict.state, verdict.suspends) == ("fails", True)
 
 
 def test_a_filter_that_would_never_have_come_there_is_not_condemned(ground: Ground) -> None:

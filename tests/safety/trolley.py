@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from register_site import Site as People
 
 from loopwright.safety.blackbox import BlackBox, FlightHeader, StepRecord
 from loopwright.safety.body import BodySpec, Forecast, Measured, Places, RobotEntry
+from loopwright.safety.decision import Decision, Reason
 from loopwright.safety.keys import SigningKey
 from loopwright.safety.ladder import Rungs
 from loopwright.safety.limits import Limits, Wall
@@ -150,9 +151,10 @@ def fly(
     entry: RobotEntry = ENTRY,
     steps: int = 200,
     snapshots: Sequence[int] = (0, 100),
+    held: Collection[int] = (),
     **changes: Any,
 ) -> None:
-    """Record a flight, the policy asked anew at every step."""
+    """Record a flight, the policy asked anew at every step; in those ``held`` a guard stops it."""
     configuration = configuration or Configuration(limits=limits(), rungs=CLAMP_ONLY)
     plant, safety_filter = make_plant(**entry.config), configuration.make_filter(make_body())
     said: dict[str, Any] = {
@@ -173,7 +175,14 @@ def fly(
             if step in snapshots:
                 box.snapshot(plant.save(), step)
             asked = request(step, measured)
-            decision = safety_filter.step(asked, measured.time_s, measured)
+            if step - 1 in held and step not in held:
+                safety_filter.reset(measured)
+            if step in held:
+                decision = Decision(
+                    applied=np.zeros(2), reason=Reason.DEADLINE, margin=0.9, stopping=True
+                )
+            else:
+                decision = safety_filter.step(asked, measured.time_s, measured)
             box.step(
                 StepRecord(
                     sequence=step,

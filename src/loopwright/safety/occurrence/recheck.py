@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from loopwright.core.errors import DamagedData, LoopwrightError
 from loopwright.safety.certificate.document import CERTIFICATE, Certificate
@@ -38,7 +38,8 @@ from loopwright.safety.register import Register
 from loopwright.safety.statement import Signed, Statement
 
 RECHECK = "recheck/v1"
-State = Literal["passes", "fails", "undecided"]
+State = Literal["fails", "undecided", "passes"]
+_WORST_FIRST: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -243,8 +244,11 @@ def _flown_under(occurrence: Entry) -> str:
 def _verdict(
     register: Register, entry: Entry, member: Member, known: Sequence[Configuration]
 ) -> Verdict:
-    identity = Certificate.from_statement(entry.statement).identity
-    state, why = _try(identity.filter, member.regression, known)
+    certificate = Certificate.from_statement(entry.statement)
+    # What may stand in for the filter while something is out of order is certified as well.
+    filters = (certificate.identity.filter, *(item.filter for item in certificate.degraded))
+    tried = [_try(digest, member.regression, known) for digest in dict.fromkeys(filters)]
+    state, why = min(tried, key=lambda found: _WORST_FIRST.index(found[0]))
     return Verdict(
         certificate=entry.digest,
         regression=member.entry.digest,
