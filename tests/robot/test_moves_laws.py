@@ -322,6 +322,33 @@ def test_a_task_is_not_over_while_an_attempt_of_an_earlier_graph_runs() -> None:
     assert history.moves() == [FinishTask("t1", "succeeded", "")]
 
 
+def test_a_task_without_a_goal_is_never_known_to_have_succeeded() -> None:
+    history = begin([True] * len(FACTS), 0.0)
+    graph = TaskGraph(steps=())
+    history.write(happened.TaskPlanned(task="t1", graph=graph.to_json(), planner="me"))
+    reason = "no goal was stated that could be observed"
+    assert history.moves() == [FinishTask("t1", "unknown", reason)]
+
+
+def test_the_first_word_on_an_attempt_stands() -> None:
+    history = begin([True] * len(FACTS), 0.0)
+    history.advance()
+    intent = next(iter(history.state.intents))
+    history.end_one(intent, "failed", "gave-up")
+    history.end_one(intent, "succeeded", "finished")
+    assert history.state.intents[intent].outcome == "failed"
+
+
+def test_a_step_is_given_up_after_its_attempts_and_a_stop_is_none() -> None:
+    history = begin([f.name != "rung" for f in FACTS], 0.0)
+    history.plan_for(history.state.tasks["t1"], 0)
+    for claim in ("stopped", "finished", "stopped", "finished"):
+        history.advance()
+        (intent,) = (i for i in history.state.intents.values() if i.is_open)
+        history.end_one(intent.id, "failed", claim)
+    assert history.moves() == [AskPlan("t1", f"ring on {intent.robot}: so")]
+
+
 def test_what_a_stuck_task_did_not_take_is_free_for_the_next() -> None:
     history = begin([True] * len(FACTS), 0.0)
     graph = TaskGraph(steps=(_ring("a", robot="r1"), Step(id="b", skill="fly")))
@@ -343,6 +370,9 @@ def obeys(history: History, move: Move) -> None:
         assert not state.stops & {None, robot.name}
         assert task.status == "running"
         assert move.step in task.ready()
+        attempts = [i for i in task.intents if i.step == move.step.id]
+        assert not any(i.is_open for i in attempts), "one attempt at a time"
+        assert sum(i.claim != "stopped" for i in attempts) < RULES.attempts
     elif isinstance(move, FinishTask):
         task = state.tasks[move.task]
         assert not task.open_intents, "nothing is over while somebody moves for it"
