@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from loopwright.core.errors import InvalidConfig, MissingSystemLibrary
-from loopwright.scenarios import graphics
+from loopwright.simulation import graphics
 
 APT = r"sudo apt-get install -y .*libegl1.*libosmesa6"
 

@@ -65,6 +65,7 @@ VERBS: dict[str, str] = {
     "occurrence close": "what comes of an occurrence: directive, scenario, rule, or why nothing",
     "occurrence export": "an occurrence in the fields of public incident databases",
     "occurrence recheck": "old certificates against new scenarios; suspend those that fail",
+    "up": "start a fleet of simulated robots, and have instructions carried out",
     "keys new": "a key pair for a person or a device, on the key ring",
     "keys ring": "whose keys are trusted, and with what",
     "certify": "test a candidate by a registered plan, and propose its certificate",

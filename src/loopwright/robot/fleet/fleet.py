@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from loopwright.robot.drivers.warehouse.senses import Camera
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.fleet.warehouse import RobotAgent, cell_of, world_folder
-from loopwright.robot.journal.journal import Journal
+from loopwright.robot.journal.fold import TaskState
+from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain
 from loopwright.robot.memory.memory import Memory
 from loopwright.safety.guard.cell import Cell, run_cell
@@ -40,6 +41,22 @@ class Fleet:
         """Hold the parts."""
         self.site, self.cell, self.coordinator = site, cell, coordinator
         self.memory, self.bus = memory, bus
+
+    def robots(self) -> tuple[str, ...]:
+        """Return the robots that are at work."""
+        found = self.coordinator.look_at(
+            lambda state: tuple(r.name for r in state.robots.values() if r.alive)
+        )
+        assert isinstance(found, tuple)
+        return found
+
+    def carry_out(self, instruction: str, *, by: str) -> TaskState:
+        """Have an instruction carried out; returns when the task is over."""
+        task = self.coordinator.ask(instruction, by=by)
+        while True:
+            state = self.coordinator.wait(task, timeout_s=1.0)
+            if state.status == "ended" or self.coordinator.failure:
+                return state
 
     def stop(self, by: str, why: str) -> None:
         """Emergency stop of everything: the cell's button first, then the coordinator."""
@@ -63,25 +80,30 @@ class Fleet:
             SafetyError: One has not.
         """
         until_s = time.monotonic() + within_s
-        missing = set(layout.ROBOTS)
-        while time.monotonic() < until_s:
-            alive = self.coordinator.look_at(
-                lambda state: {r.name for r in state.robots.values() if r.alive}
-            )
-            missing = set(layout.ROBOTS) - alive  # pyright: ignore[reportOperatorIssue]
-            if not missing:
-                return
+        while missing := set(layout.ROBOTS) - set(self.robots()):
+            if time.monotonic() > until_s:
+                break
             time.sleep(0.05)
+        else:
+            return
         raise SafetyError(f"{sorted(missing)} did not report for work within {within_s:g} s")
 
 
 @contextmanager
-def run_fleet(folder: Path, *, brain: Brain | None = None) -> Iterator[Fleet]:
+def run_fleet(
+    folder: Path,
+    *,
+    brain: Brain | None = None,
+    on_entry: Callable[[Entry], None] | None = None,
+    release: str = "",
+) -> Iterator[Fleet]:
     """Run the warehouse fleet for the length of a block.
 
     Args:
         folder: The fleet's folder; a journal in it is gone on with.
         brain: Makes graphs; the symbolic one by default.
+        on_entry: Told of everything that is written into the journal.
+        release: What was found and done about a stop that is still open; it is released then.
 
     Raises:
         SafetyError: A part did not come up; the message says which and where to look.
@@ -98,13 +120,17 @@ def run_fleet(folder: Path, *, brain: Brain | None = None) -> Iterator[Fleet]:
         journal = Journal(site.journal)
         stack.callback(journal.close)
         coordinator = Coordinator(
-            journal=journal, memory=memory, brain=brain or SymbolicBrain(things), bus=bus
+            journal=journal,
+            memory=memory,
+            brain=brain or SymbolicBrain(things),
+            bus=bus,
+            on_entry=on_entry,
         )
         for robot in layout.ROBOTS:
             agent = RobotAgent(site, robot, bus)
             agent.start()
             stack.callback(agent.close)
-        cell.wait_until(LineState.UP)
+        _raise_the_line(cell, site, release)
         stack.enter_context(_cameras(site, bus))
         coordinator.start()
         stack.callback(coordinator.close)
@@ -112,6 +138,27 @@ def run_fleet(folder: Path, *, brain: Brain | None = None) -> Iterator[Fleet]:
         fleet.wait_for_robots()
         bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=0))
         yield fleet
+
+
+def _raise_the_line(cell: Cell, site: FleetSite, release: str) -> None:
+    """Wait until everybody may move; a stop of an earlier run stays until it is released."""
+    line = cell.line()
+    until_s = time.monotonic() + _JOIN_WITHIN_S
+    while line is None or line.state is LineState.ARMING:
+        if time.monotonic() > until_s:
+            break
+        time.sleep(0.02)
+        line = cell.line()
+    if line is not None and line.state is LineState.DOWN:
+        stop = cell.stop()
+        if not release:
+            what = f"stop {stop.number}, {stop.robot}: {stop.reason}" if stop else "a stop"
+            raise SafetyError(
+                f"{what} of an earlier run is still open; look into {site.cell}, then start with "
+                '--release "what was found, and what was done"'
+            )
+        cell.release(site.operator_key(), release)
+    cell.wait_until(LineState.UP)
 
 
 @contextmanager

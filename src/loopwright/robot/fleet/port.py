@@ -28,7 +28,7 @@ class GuardPort:
         self._policy = PolicySide(signals, robot, size)
         self._policy.rest()
         until_s = time.monotonic() + within_s
-        while self._policy.reading() is None:
+        while not self._is_measured():
             if time.monotonic() > until_s:
                 raise SafetyError(f"the drive of {robot} measures nothing; does its cell run?")
             time.sleep(0.01)
@@ -40,9 +40,14 @@ class GuardPort:
             SafetyError: Nothing was measured lately.
         """
         reading = self._policy.reading()
-        if reading is None or time.monotonic() - reading.time_s > OLD_S:
+        if reading is None or not self._is_measured():
             raise SafetyError(f"the drive of {self._robot} measures nothing any more")
         return reading.position, reading.speed
+
+    def _is_measured(self) -> bool:
+        """Tell whether there is a measurement, and not one of an earlier run."""
+        reading = self._policy.reading()
+        return reading is not None and time.monotonic() - reading.time_s <= OLD_S
 
     def send(self, command: np.ndarray) -> None:
         """Ask for a command; the guard decides."""

@@ -17,8 +17,8 @@ from loopwright.core.interface import CameraSpec, Interface
 from loopwright.core.policy import Policy
 from loopwright.core.scenario import SPLIT_SIZE, SPLITS, Box, World
 from loopwright.core.seeds import generator
-from loopwright.scenarios.graphics import choose_backend
 from loopwright.scenarios.judgement import EvidenceVerifier, Judge
+from loopwright.simulation.graphics import choose_backend
 
 BODY = "robot"
 OUTCOME_COLUMNS = ("reward", "terminated", "truncated")

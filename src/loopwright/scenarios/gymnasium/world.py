@@ -12,9 +12,9 @@ from gymnasium import spaces
 from loopwright.core.errors import UsageError, WorldError
 from loopwright.core.interface import Interface, Observation
 from loopwright.core.scenario import WorldStep
-from loopwright.scenarios.graphics import close_at_exit
 from loopwright.scenarios.gymnasium.resize import resize
 from loopwright.scenarios.gymnasium.spaces import ActionCodec
+from loopwright.simulation.graphics import close_at_exit
 
 StartAt = Callable[[gymnasium.Env[Any, Any], int], Any]
 """Puts a freshly reset environment where a seed starts and returns the observation there."""

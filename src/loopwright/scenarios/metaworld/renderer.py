@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loopwright.scenarios.graphics import GlContext, close_at_exit, make_context
 from loopwright.scenarios.metaworld.bodies import dress
 from loopwright.scenarios.metaworld.decimation import cell_for_image, decimate
+from loopwright.simulation.graphics import GlContext, close_at_exit, make_context
 
 if TYPE_CHECKING:
     import mujoco

@@ -9,9 +9,9 @@ import numpy as np
 from loopwright.core.errors import InvalidConfig, WorldError
 from loopwright.core.interface import CameraSpec, Interface, Observation, VectorSpec
 from loopwright.core.scenario import WorldStep
-from loopwright.scenarios.graphics import choose_backend
 from loopwright.scenarios.metaworld.task import MetaWorldTask
 from loopwright.simulation.faults import SimulationDiverged
+from loopwright.simulation.graphics import choose_backend
 
 CAMERA_NAME = "front"
 PHYSICS_STEP_S = 0.0125

@@ -73,7 +73,7 @@ def limits_of(robot: str) -> Limits:
         distance_margin_m=0.005,
         headroom=0.95,
         overspeed_gain=2.0,
-        stale_s=0.8,
+        stale_s=2.5,
         forecast_hold_steps=4,
         forecast_brake_steps=8,
         servo_lag_s=0.02,
