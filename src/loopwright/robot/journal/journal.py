@@ -119,14 +119,26 @@ class Journal:
                 raise
         return tuple(entries)
 
-    def entries(self, *, task: str | None = None, since: int = 0) -> Iterator[Entry]:
-        """Yield events in order, of all tasks or of one, whose number is above ``since``."""
+    def entries(
+        self, *, task: str | None = None, since: int = 0, limit: int | None = None
+    ) -> Iterator[Entry]:
+        """Yield events in order, of all tasks or of one, whose number is above ``since``.
+
+        Args:
+            task: Only its events.
+            since: The number of the last event that is known already.
+            limit: At most so many, so that a long journal holds nobody up.
+        """
         query = "SELECT number, time_s, task, cause, kind, data FROM events WHERE number > ?"
         values: list[object] = [since]
         if task is not None:
             query, values = query + " AND task = ?", [since, task]
+        query, values = (
+            query + " ORDER BY number LIMIT ?",
+            [*values, -1 if limit is None else limit],
+        )
         with self._lock, self._own_errors():
-            rows = self._connection.execute(query + " ORDER BY number", values).fetchall()
+            rows = self._connection.execute(query, values).fetchall()
         for number, time_s, of_task, cause, kind, data in rows:
             try:
                 plain = json.loads(data)

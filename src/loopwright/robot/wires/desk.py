@@ -1,0 +1,210 @@
+"""The desk of a fleet: what may be asked of it, whichever wire somebody comes by.
+
+The desk itself checks no token: each wire does, before it comes here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
+from loopwright.core.errors import UnknownName
+from loopwright.robot.coordinator.coordinator import Coordinator
+from loopwright.robot.journal.fold import FleetState, RobotState, TaskState, TaskStatus
+from loopwright.robot.journal.journal import Journal
+from loopwright.robot.logic import Symbols
+from loopwright.robot.memory.estimate import Estimate
+from loopwright.robot.memory.things import Things
+from loopwright.robot.sighting import Sighting
+from loopwright.robot.skill import SkillContract
+from loopwright.robot.task import TaskGraph
+from loopwright.robot.wires import views
+from loopwright.robot.wires.graphs import read_graph
+from loopwright.robot.wires.views import Plain
+
+_T = TypeVar("_T")
+
+
+class Whereabouts(Protocol):
+    """What the desk asks of a world memory."""
+
+    @property
+    def things(self) -> Things:
+        """What there is."""
+        ...
+
+    def where(self, entity: str) -> Estimate | None:
+        """Return where something is believed to be."""
+        ...
+
+    def where_was(self, entity: str, at_s: float) -> Sighting | None:
+        """Return the last sighting of something at or before a moment."""
+        ...
+
+    def symbols(self) -> Symbols:
+        """Return everything that is believed to hold."""
+        ...
+
+
+class Desk:
+    """Asks, tells and answers in plain data; from any thread."""
+
+    def __init__(self, coordinator: Coordinator, memory: Whereabouts, journal: Journal) -> None:
+        """Stand in front of a fleet."""
+        self._coordinator, self._memory, self._journal = coordinator, memory, journal
+
+    # Looking -------------------------------------------------------------------------------------
+
+    def tasks(self, *, status: TaskStatus | None = None, limit: int = 100) -> list[Plain]:
+        """Return the newest tasks, the oldest of them first."""
+        return self._read(
+            lambda s: [
+                views.task_summary(t)
+                for t in list(s.tasks.values())
+                if status is None or t.status == status
+            ][-limit:]
+        )
+
+    def task(self, identity: str) -> Plain:
+        """Return a task.
+
+        Raises:
+            UnknownName: There is no such task.
+        """
+        return self._read(lambda s: views.task_view(_task(s, identity)))
+
+    def result(self, identity: str) -> Plain:
+        """Return how a task ended, or stands.
+
+        Raises:
+            UnknownName: There is no such task.
+        """
+        return self._read(lambda s: views.task_summary(_task(s, identity)))
+
+    def roboos_plan(self, identity: str) -> Plain:
+        """Return the plan of a task in RoboOS's form."""
+        return self._read(lambda s: views.roboos_plan(_task(s, identity).graph))
+
+    def robots(self) -> list[Plain]:
+        """Return all robots, the lost ones too."""
+        return self._read(lambda s: [views.robot_view(r, s) for r in s.robots.values()])
+
+    def roboos_robots(self) -> list[Plain]:
+        """Return the robots at work in RoboOS's form."""
+        return self._read(views.roboos_robots)
+
+    def skills(self) -> dict[str, tuple[SkillContract, tuple[str, ...]]]:
+        """Return the skills of the robots at work, with who has them."""
+
+        def read(state: FleetState) -> dict[str, tuple[SkillContract, tuple[str, ...]]]:
+            found: dict[str, tuple[SkillContract, tuple[str, ...]]] = {}
+            for robot in _at_work(state).values():
+                for name, contract in robot.skills.items():
+                    first, owners = found.get(name, (contract, ()))
+                    found[name] = (first, (*owners, robot.name))
+            return found
+
+        return self._read(read)
+
+    def things(self) -> list[Plain]:
+        """Return everything that has a name, with where it is believed to be."""
+        now_s = time.time()
+        return [
+            views.thing_view(t, self._memory.where(t.name), now_s, None)
+            for t in self._memory.things
+        ]
+
+    def thing(self, name: str, *, at_s: float | None = None) -> Plain:
+        """Return where something is and, for a moment of the past, where it was last seen by then.
+
+        Raises:
+            UnknownName: There is no such thing.
+        """
+        belief = self._memory.where(name)
+        view = views.thing_view(
+            self._memory.things[name], belief, time.time(), self._memory.symbols()
+        )
+        if at_s is not None:
+            view["was"] = views.sighting_view(self._memory.where_was(name, at_s))
+        return view
+
+    def newest(self) -> int:
+        """Return the number of the last event."""
+        return self._read(lambda s: s.number)
+
+    def events(self, *, since: int, limit: int = 500, task: str | None = None) -> list[Plain]:
+        """Return events of the journal after a number."""
+        found = self._journal.entries(since=since, limit=limit, task=task)
+        return [views.event_view(entry) for entry in found]
+
+    # Acting --------------------------------------------------------------------------------------
+
+    def ask(self, instruction: str, *, by: str, graph: Any = None) -> str:
+        """Take on a task; durable when this returns.
+
+        Args:
+            instruction: What is wanted, in words.
+            by: Who asks.
+            graph: How, as plain data; None leaves it to the brain.
+
+        Raises:
+            InvalidConfig: The graph is none.
+            NoPlan: The graph cannot be carried out.
+            StorageError: Nothing was taken on.
+        """
+        read: TaskGraph | None = None
+        if graph is not None:
+            robots = self._read(_at_work)
+            read = read_graph(graph, robots, self._memory.things, self._memory.symbols())
+        return self._coordinator.ask(instruction, by=by, graph=read)
+
+    def cancel(self, task: str, *, by: str) -> Plain:
+        """Stop a task, and return how it stands."""
+        self._coordinator.cancel(task, by=by)
+        return self.result(task)
+
+    def pause(self, task: str, *, by: str) -> Plain:
+        """Begin no further step of a task, and return how it stands."""
+        self._coordinator.pause(task, by=by)
+        return self.result(task)
+
+    def resume(self, task: str, *, by: str) -> Plain:
+        """Let a paused task go on, and return how it stands."""
+        self._coordinator.resume(task, by=by)
+        return self.result(task)
+
+    def stop(self, robot: str | None, *, by: str) -> Plain:
+        """Stop one robot or all, now.
+
+        Raises:
+            UnknownName: There is no such robot; nothing was stopped.
+            StorageError: The robots were told, but it could not be written down.
+        """
+        self._know(robot)
+        self._coordinator.stop(robot, by=by)
+        return {"stopped": robot or "all"}
+
+    def release(self, robot: str | None, *, by: str, signature: str) -> Plain:
+        """Hand a signed release on to one robot or all; each checks the signature itself."""
+        self._know(robot)
+        self._coordinator.release(robot, by=by, signature=signature)
+        return {"released": robot or "all"}
+
+    def _know(self, robot: str | None) -> None:
+        names = self._read(lambda s: tuple(s.robots))
+        if robot is not None and robot not in names:
+            raise UnknownName("robot", robot, names)
+
+    def _read(self, reader: Callable[[FleetState], _T]) -> _T:
+        return cast(_T, self._coordinator.look_at(reader))
+
+
+def _at_work(state: FleetState) -> dict[str, RobotState]:
+    return {r.name: r for r in state.robots.values() if r.alive}
+
+
+def _task(state: FleetState, identity: str) -> TaskState:
+    if identity not in state.tasks:
+        raise UnknownName("task", identity, state.tasks)
+    return state.tasks[identity]

@@ -1,0 +1,42 @@
+"""Waiting for something to become true of a fleet, within a server that may end meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+_SHORTEST_S, _LONGEST_S, _GROWTH = 0.002, 0.05, 1.2
+
+_T = TypeVar("_T")
+
+
+class Patience:
+    """Waits by looking again and again; it holds no thread, so anybody may wait."""
+
+    def __init__(self) -> None:
+        """Be patient."""
+        self._urgent: anyio.CapacityLimiter | None = None
+        self.over = False
+        """Whether the server ends, so that nobody is to wait any longer."""
+
+    def end(self) -> None:
+        """Let nobody wait any longer."""
+        self.over = True
+
+    async def until(self, true: Callable[[], bool], timeout_s: float) -> None:
+        """Return when something is true, time is up, or the server ends."""
+        pause_s, loop = _SHORTEST_S, asyncio.get_running_loop()
+        end_s = loop.time() + timeout_s
+        while not true() and loop.time() < end_s and not self.over:
+            await asyncio.sleep(min(pause_s, max(0.0, end_s - loop.time())))
+            pause_s = min(pause_s * _GROWTH, _LONGEST_S)
+
+    async def urgently(self, act: Callable[[], _T]) -> _T:
+        """Run something in a thread of its own supply: a stop never waits behind a question."""
+        if self._urgent is None:
+            self._urgent = anyio.CapacityLimiter(16)
+        return await anyio.to_thread.run_sync(act, limiter=self._urgent)

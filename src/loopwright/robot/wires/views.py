@@ -1,0 +1,165 @@
+"""What a fleet looks like from outside: states and beliefs as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loopwright.robot.journal import events as happened
+from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState
+from loopwright.robot.journal.journal import Entry
+from loopwright.robot.logic import Symbols
+from loopwright.robot.memory.estimate import Estimate
+from loopwright.robot.memory.things import Thing
+from loopwright.robot.sighting import Sighting
+from loopwright.robot.task import TaskGraph
+
+Plain = dict[str, Any]
+
+
+def task_summary(task: TaskState) -> Plain:
+    """Return how a task stands, without how it got there."""
+    return {
+        "id": task.id,
+        "instruction": task.instruction,
+        "by": task.by,
+        "asked_s": task.asked_s,
+        "status": task.status,
+        "outcome": task.outcome,
+        "reason": task.reason,
+        "refused": task.refused,
+        "cancelled": task.cancelled,
+    }
+
+
+def task_view(task: TaskState) -> Plain:
+    """Return all there is to say of a task."""
+    return {
+        **task_summary(task),
+        "trace": task.trace,
+        "plans": task.plans,
+        "planner": task.planner,
+        "graph": task.graph.to_json() if task.graph else None,
+        "attempts": [_attempt_view(intent) for intent in task.intents],
+    }
+
+
+def robot_view(robot: RobotState, state: FleetState) -> Plain:
+    """Return how a robot stands."""
+    return {
+        "name": robot.name,
+        "alive": robot.alive,
+        "lost_because": robot.lost_because,
+        "stopped": state.is_stopped(robot.name),
+        "parts": sorted(robot.parts),
+        "skills": [contract.to_json() for contract in robot.skills.values()],
+        "running": _running(robot.name, state),
+    }
+
+
+def event_view(entry: Entry) -> Plain:
+    """Return an event of the journal; signatures, which could be used again, are left out."""
+    data = entry.event.to_json()
+    if isinstance(entry.event, happened.StopReleased):
+        data.pop("signature")
+    return {
+        "number": entry.number,
+        "time_s": entry.time_s,
+        "task": entry.task,
+        "cause": entry.cause,
+        "kind": entry.event.KIND,
+        **data,
+    }
+
+
+def thing_view(
+    thing: Thing, belief: Estimate | None, now_s: float, symbols: Symbols | None
+) -> Plain:
+    """Return where something is believed to be, by whom and how sure; None where unknown."""
+    place = belief and {
+        "position_m": list(belief.pose[:3]),
+        "quaternion_wxyz": list(belief.pose[3:]),
+        "sigma_m": belief.sigma_m,
+        "seen_by": belief.by,
+        "seen_s": belief.time_s,
+        "unseen_for_s": max(0.0, now_s - belief.time_s),
+        "version": belief.version,
+    }
+    held = [] if symbols is None else [f for f in symbols.true if thing.name in f.args]
+    return {
+        "name": thing.name,
+        "kind": thing.kind,
+        "properties": dict(thing.properties),
+        "where": place,
+        "fixed_at_m": list(thing.position_m) if thing.position_m else None,
+        "relations": sorted(str(fact) for fact in held),
+    }
+
+
+def sighting_view(sighting: Sighting | None) -> Plain | None:
+    """Return a sighting of the past; None if there was none."""
+    if sighting is None or sighting.pose is None:
+        return None
+    return {
+        "position_m": list(sighting.pose[:3]),
+        "quaternion_wxyz": list(sighting.pose[3:]),
+        "sigma_m": sighting.sigma_m,
+        "seen_by": sighting.by,
+        "seen_s": sighting.time_s,
+    }
+
+
+def roboos_robots(state: FleetState) -> list[Plain]:
+    """Return the robots at work in the form of RoboOS's ``robot_status``."""
+    return [
+        {
+            "robot_name": robot.name,
+            "robot_state": "busy" if _running(robot.name, state) else "idle",
+        }
+        for robot in state.robots.values()
+        if robot.alive
+    ]
+
+
+def roboos_plan(graph: TaskGraph | None) -> Plain:
+    """Return a graph in the form of RoboOS's planner: groups of one order, one after another."""
+    depths: dict[str, int] = {}
+    subtasks: list[Plain] = []
+    if graph is not None:
+        for identity in graph.order():
+            step = graph.step(identity)
+            depths[identity] = 1 + max((depths[a] for a in step.after), default=0)
+            subtasks.append(
+                {
+                    "robot_name": step.robot or "",
+                    "subtask": f"{step.skill}({', '.join(map(str, step.values.values()))})",
+                    "subtask_order": depths[identity],
+                }
+            )
+    return {
+        "reasoning_explanation": graph.reading if graph else "",
+        "subtask_list": sorted(subtasks, key=lambda s: s["subtask_order"]),
+    }
+
+
+def _attempt_view(intent: IntentState) -> Plain:
+    return {
+        "intent": intent.id,
+        "step": intent.step,
+        "robot": intent.robot,
+        "skill": intent.skill,
+        "values": dict(intent.values),
+        "issued_s": intent.issued_s,
+        "started": intent.started,
+        "outcome": intent.outcome,
+        "reason": intent.reason,
+        "unmet": list(intent.unmet),
+    }
+
+
+def _running(robot: str, state: FleetState) -> list[Plain]:
+    return [
+        {"task": task.id, "intent": intent.id, "skill": intent.skill}
+        for task in state.open_tasks
+        for intent in task.open_intents
+        if intent.robot == robot
+    ]

@@ -1,0 +1,411 @@
+"""The fleet over HTTP with a real server: roles, RoboOS's shapes, results, streams, refusals."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from wires_fleet import OpenFleet, open_fleet
+
+from loopwright.core.errors import InvalidConfig
+from loopwright.robot.sighting import Sighting
+from loopwright.robot.wires.http import make_app
+from loopwright.robot.wires.requests import LARGEST_BODY_BYTES
+from loopwright.robot.wires.serve import ServerSettings, serve
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[OpenFleet]:
+    with open_fleet(tmp_path) as fleet:
+        yield fleet
+
+
+def until(true: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 5.0
+    while not true():
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
+
+
+ROUTES = [
+    ("POST", "/publish_task", "operate"),
+    ("GET", "/publish_task", "observe"),
+    ("GET", "/robot_status", "observe"),
+    ("GET", "/system_status", "observe"),
+    ("POST", "/tasks", "operate"),
+    ("GET", "/tasks", "observe"),
+    ("GET", "/tasks/{task}", "observe"),
+    ("GET", "/tasks/{task}/result", "observe"),
+    ("POST", "/tasks/{task}/cancel", "operate"),
+    ("POST", "/tasks/{task}/pause", "operate"),
+    ("POST", "/tasks/{task}/resume", "operate"),
+    ("GET", "/robots", "observe"),
+    ("GET", "/memory", "observe"),
+    ("GET", "/memory/{thing}", "observe"),
+    ("GET", "/events", "observe"),
+    ("POST", "/stop", "operate"),
+    ("POST", "/release", "resume"),
+    ("*", "/mcp", "observe"),
+]
+MAY = {
+    "observe": {"observe"},
+    "operate": {"observe", "operate"},
+    "train": {"observe"},
+    "resume": {"observe", "resume"},
+}
+
+
+def test_every_route_is_known_to_this_test(fleet: OpenFleet) -> None:
+    app = make_app(fleet.coordinator, fleet.memory, fleet.access, fleet.journal)
+    assert {r.name for r in app.routes} == {" ".join(row) for row in ROUTES}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic {}", "{}"])
+def test_without_a_known_token_no_route_answers(fleet: OpenFleet, header: str) -> None:
+    value = header.format(fleet.access.tokens["operate"])
+    with httpx.Client(base_url=fleet.server.url, headers={"Authorization": value}) as client:
+        for method, path, _ in ROUTES:
+            for verb in (method, "GET", "POST", "DELETE", "OPTIONS"):
+                answer = client.request(
+                    verb.replace("*", "POST"), path, json={"task": "ring north"}
+                )
+                assert answer.status_code == 401
+                assert set(answer.json()) == {"error", "message"}
+        assert client.get("/nothing/here").status_code == 401
+    assert not fleet.coordinator.look_at(lambda s: s.tasks or s.stops)
+
+
+@pytest.mark.parametrize("role", ["observe", "operate", "train", "resume"])
+def test_a_role_gets_what_it_may_and_nothing_else(fleet: OpenFleet, role: str) -> None:
+    with fleet.client(role) as client:  # type: ignore[arg-type]
+        for method, path, wanted in ROUTES:
+            if wanted not in MAY[role]:
+                answer = client.request(method, path, json={})
+                assert (answer.status_code, answer.json()["error"]) == (403, "not-allowed"), path
+            elif method == "GET" and path != "/events":
+                assert client.get(path).status_code in (200, 404), path
+    assert not fleet.coordinator.look_at(lambda s: s.tasks and role != "operate")
+
+
+def test_nobody_is_told_that_another_origin_may_read(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client:
+        answer = client.get("/robots", headers={"Origin": "http://evil.example"})
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_roboos_clients_are_answered_in_their_own_shapes(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client:
+        assert client.get("/robot_status").json() == [{"robot_name": "r1", "robot_state": "idle"}]
+        assert client.get("/publish_task").json() == {"statis": "success"}
+        assert set(client.get("/system_status").json()) == {"cpu_load", "memory_usage"}
+        answer = client.post("/publish_task", json={"task": "ring north south", "refresh": True})
+        assert answer.status_code == 200
+        found = answer.json()
+        assert (found["status"], found["message"]) == ("success", "Task published successfully")
+        assert found["data"]["subtask_list"] == [
+            {"robot_name": "", "subtask": "ring(north)", "subtask_order": 1},
+            {"robot_name": "", "subtask": "ring(south)", "subtask_order": 2},
+        ]
+        result = client.get(f"/tasks/{found['tasks'][0]}/result", params={"wait_s": 20}).json()
+        assert result["outcome"] == "succeeded"
+        refused = client.post("/publish_task", json={"task": "ring"})
+        assert refused.status_code == 422
+        assert "which bells" in refused.json()["message"]
+
+
+def test_two_tasks_in_one_post_are_each_done_once(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client:
+        answer = client.post("/publish_task", json={"task": ["ring north", "ring south"]})
+        for task in answer.json()["tasks"]:
+            client.get(f"/tasks/{task}/result", params={"wait_s": 20})
+    assert len(fleet.runner.world.acts) == 2
+
+
+def test_a_lie_is_no_success_over_the_wire_either(fleet: OpenFleet) -> None:
+    fleet.runner.mood = "lies"
+    with fleet.client("operate") as client:
+        task = client.post("/tasks", json={"instruction": "ring north"}).json()["task"]
+        result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
+        assert (result["status"], result["outcome"]) == ("ended", "failed")
+        seen = client.get(f"/tasks/{task}").json()
+        assert {a["outcome"] for a in seen["attempts"]} == {"failed"}
+
+
+def test_a_graph_is_taken_or_refused_before_anything_moves(fleet: OpenFleet) -> None:
+    step = {"id": "s1", "skill": "ring", "values": {"bell": "north"}}
+    with fleet.client("operate") as client:
+        for graph in (
+            {"steps": [step], "goal": ["rung(north)"]},
+            {"steps": [{**step, "robot": "r1"}], "goal": []},
+            {"subtask_list": [{"robot_name": "r1", "subtask": "ring(south)", "subtask_order": 1}]},
+        ):
+            task = client.post("/tasks", json={"graph": graph}).json()["task"]
+            result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
+            assert result["outcome"] == "succeeded", result
+        acts = len(fleet.runner.world.acts)
+        for graph, code in (
+            ({"steps": [{**step, "skill": "fly"}], "goal": []}, 422),
+            ({"steps": [{**step, "robot": "r9"}], "goal": []}, 422),
+            ({"steps": [{**step, "values": {"bell": "west"}}], "goal": []}, 422),
+            ({"steps": [{**step, "values": {"bell": 7}}], "goal": []}, 422),
+            ({"steps": [{**step, "values": 7}], "goal": []}, 400),
+            ({"steps": [step], "goal": ["rung(south)", "rung(("]}, 400),
+            ({"steps": [step, step], "goal": []}, 400),
+            ({"steps": [{**step, "after": ["s1"]}], "goal": []}, 400),
+            ({"steps": [{**step, "colour": "red"}], "goal": []}, 400),
+            ({"steps": [step], "goal": [], "extra": 1}, 400),
+            ({"steps": 7, "goal": []}, 400),
+            ({"steps": [7], "goal": []}, 400),
+            ({"steps": [{**step, "id": 7}], "goal": []}, 400),
+            ({"steps": [{**step, "after": [7]}], "goal": []}, 400),
+            ({"steps": [{**step, "values": {"bell": ["north"]}}], "goal": []}, 400),
+            ({"steps": [], "goal": []}, 422),
+            ({"subtask_list": [{"robot_name": "r1"}]}, 422),
+            ({"subtask_list": 7}, 422),
+        ):
+            answer = client.post("/tasks", json={"graph": graph})
+            assert answer.status_code in (400, 422), (graph, answer.text)
+            assert answer.status_code == code or "robot" in str(graph), (graph, answer.text)
+    assert len(fleet.runner.world.acts) == acts
+
+
+def test_cancel_pause_and_resume_do_what_they_say(fleet: OpenFleet) -> None:
+    fleet.runner.lasts_s = 0.3
+    with fleet.client("operate") as client:
+        task = client.post("/publish_task", json={"task": "ring north south"}).json()["tasks"][0]
+        assert client.post(f"/tasks/{task}/pause").json()["status"] == "paused"
+        time.sleep(0.8)
+        assert len(fleet.runner.world.acts) <= 1
+        assert client.get(f"/tasks/{task}/result").status_code == 202
+        client.post(f"/tasks/{task}/resume")
+        result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
+        assert result["outcome"] == "succeeded"
+        fleet.runner.lasts_s = 20.0
+        other = client.post("/publish_task", json={"task": "ring east west"}).json()["tasks"][0]
+        client.post(f"/tasks/{other}/cancel")
+        result = client.get(f"/tasks/{other}/result", params={"wait_s": 10}).json()
+        assert (result["cancelled"], result["outcome"]) == (True, "failed")
+        listed = client.get("/tasks", params={"status": "ended", "limit": 1}).json()["tasks"]
+        assert [t["id"] for t in listed] == [other]
+
+
+def test_a_stop_holds_and_only_the_resume_role_releases_it(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client, fleet.client("resume") as resume:
+        assert client.post("/stop", json={"robot": "r9"}).status_code == 404
+        assert client.post("/stop").json() == {"stopped": "all"}
+        assert client.get("/robots").json()["robots"][0]["stopped"] is True
+        task = client.post("/tasks", json={"instruction": "ring north"}).json()["task"]
+        assert client.get(f"/tasks/{task}/result", params={"wait_s": 0.5}).status_code == 202
+        until(lambda: fleet.runner.latched)
+        release = {"by": "ann", "signature": "s" * 20}
+        assert client.post("/release", json=release).status_code == 403
+        assert resume.post("/release", json={"by": "ann"}).status_code == 400
+        assert resume.post("/release", json=release).json() == {"released": "all"}
+        result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
+        assert result["outcome"] == "succeeded"
+        assert "s" * 20 not in json.dumps(fleet_events(client))
+
+
+def test_a_stop_is_answered_while_everybody_waits(fleet: OpenFleet) -> None:
+    fleet.runner.lasts_s = 60.0
+    with fleet.client("operate") as client:
+        task = client.post("/publish_task", json={"task": "ring north"}).json()["tasks"][0]
+
+        def wait() -> None:
+            httpx.get(
+                f"{fleet.server.url}/tasks/{task}/result",
+                params={"wait_s": 30},
+                headers=client.headers,
+                timeout=40.0,
+            )
+
+        waiters = [threading.Thread(target=wait) for _ in range(60)]
+        for waiter in waiters:
+            waiter.start()
+        time.sleep(0.3)
+        began_s = time.monotonic()
+        client.post("/stop")
+        assert time.monotonic() - began_s < 2.0
+        until(lambda: fleet.runner.latched)
+        client.post(f"/tasks/{task}/cancel")
+        for waiter in waiters:
+            waiter.join()
+
+
+def fleet_events(client: httpx.Client, since: int = 0, last: int | None = None) -> list[dict]:
+    """Read the stream until the newest event, as a client would that is cut off then."""
+    headers = {} if last is None else {"Last-Event-ID": str(last)}
+    params = {} if last is not None else {"since": since}
+    found: list[dict] = []
+    with client.stream("GET", "/events", params=params, headers=headers) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        number = None
+        for line in stream.iter_lines():
+            if line.startswith("id: "):
+                number = int(line[4:])
+            elif line.startswith("data: "):
+                found.append(json.loads(line[6:]))
+                assert found[-1]["number"] == number
+                if found[-1]["kind"] == "task-ended":
+                    break
+    return found
+
+
+def test_the_stream_of_events_is_taken_up_where_it_was_cut(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client:
+        for instruction in ("ring north", "ring south"):
+            task = client.post("/tasks", json={"instruction": instruction}).json()["task"]
+            client.get(f"/tasks/{task}/result", params={"wait_s": 20})
+        first = fleet_events(client)
+        second = fleet_events(client, last=first[-1]["number"])
+        numbers = [e["number"] for e in (*first, *second)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert second[0]["kind"] == "task-asked"
+        assert second[-1]["kind"] == "task-ended"
+        bad = client.get("/events", headers={"Last-Event-ID": "x"})
+        assert bad.status_code == 400
+
+
+def test_an_open_stream_hears_at_once_and_ends_with_the_server(fleet: OpenFleet) -> None:
+    lines: list[str] = []
+    opened = threading.Event()
+
+    def listen() -> None:
+        with fleet.client("observe") as client, client.stream("GET", "/events") as stream:
+            for line in stream.iter_lines():
+                lines.append(line)
+                opened.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    assert opened.wait(5.0)
+    fleet.coordinator.stop(None, by="test")
+    until(lambda: "event: stop-pressed" in lines)
+    began_s = time.monotonic()
+    fleet.server.close()
+    listener.join(timeout=5.0)
+    assert not listener.is_alive()
+    assert time.monotonic() - began_s < 5.0
+
+
+def test_memory_says_where_by_whom_and_how_sure(fleet: OpenFleet) -> None:
+    now_s = time.time()
+    for age_s, x in ((100.0, 1.0), (10.0, 3.0)):
+        seen = Sighting(
+            entity="red-cube",
+            by="camera-1",
+            time_s=now_s - age_s,
+            pose=(x, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0),
+            sigma_m=0.01,
+        )
+        fleet.memory.take((seen,))
+    with fleet.client("observe") as client:
+        found = client.get("/memory/red-cube", params={"at_s": now_s - 50.0}).json()
+        assert found["where"]["position_m"] == [3.0, 0.0, 0.5]
+        assert found["where"]["seen_by"] == "camera-1"
+        assert found["where"]["unseen_for_s"] == pytest.approx(10.0, abs=5.0)
+        assert found["was"]["position_m"] == [1.0, 0.0, 0.5]
+        assert client.get("/memory/north").json()["where"] is None
+        missing = client.get("/memory/red-cub")
+        assert missing.status_code == 404
+        assert "did you mean 'red-cube'" in missing.json()["message"]
+        assert len(client.get("/memory").json()["things"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", 400),
+        (b"[]", 400),
+        (b"null", 400),
+        (b'{"instruction": NaN}', 400),
+        (b'{"instruction": 7}', 400),
+        (b'{"instruction": "ring north", "priority": 1}', 400),
+        (b"", 400),
+        (b'{"instruction": "  "}', 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 100_000, 400),
+        (b'"' + b"x" * LARGEST_BODY_BYTES, 413),
+    ],
+)
+def test_a_body_that_is_not_as_expected_is_refused(
+    fleet: OpenFleet, body: bytes, code: int
+) -> None:
+    with fleet.client("operate") as client:
+        answer = client.post("/tasks", content=body)
+        assert answer.status_code == code
+        assert set(answer.json()) == {"error", "message"}
+    assert not fleet.coordinator.look_at(lambda s: s.tasks)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tasks?limit=0",
+        "/tasks?limit=x",
+        "/tasks?status=lost",
+        "/tasks?colour=red",
+        "/tasks/none/result?wait_s=nan",
+        "/tasks/none/result?wait_s=1e9",
+        "/memory/red-cube?at_s=inf",
+        "/events?since=x",
+    ],
+)
+def test_a_query_that_is_not_as_expected_is_refused(fleet: OpenFleet, path: str) -> None:
+    with fleet.client("observe") as client:
+        assert client.get(path).status_code == 400
+
+
+def test_what_is_not_there_is_said_in_the_same_form(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client:
+        for method, path, code in (
+            ("GET", "/tasks/t-none", 404),
+            ("POST", "/tasks/t-none/cancel", 404),
+            ("GET", "/nothing", 404),
+            ("DELETE", "/tasks", 405),
+        ):
+            answer = client.request(method, path)
+            assert answer.status_code == code
+            assert set(answer.json()) == {"error", "message"}
+
+
+def test_plain_curl_drives_the_fleet(fleet: OpenFleet) -> None:
+    def curl(*arguments: str) -> str:
+        token = fleet.access.tokens["operate"]
+        command = ["curl", "-sS", "--max-time", "20", "-H", f"Authorization: Bearer {token}"]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    url = fleet.server.url
+    asked = json.loads(curl(f"{url}/tasks", "-d", '{"instruction": "ring north"}'))
+    result = json.loads(curl(f"{url}/tasks/{asked['task']}/result?wait_s=20"))
+    assert result["outcome"] == "succeeded"
+
+
+def test_a_dead_coordinator_is_said_and_the_stop_goes_out_nevertheless(fleet: OpenFleet) -> None:
+    fleet.coordinator.close()
+    with fleet.client("operate") as client:
+        answer = client.post("/tasks", json={"instruction": "ring north"})
+        assert (answer.status_code, answer.json()["error"]) == (503, "not-written")
+        assert client.post("/stop").status_code == 503
+    until(lambda: fleet.runner.latched)
+
+
+def test_only_this_machine_unless_others_are_meant(fleet: OpenFleet) -> None:
+    with pytest.raises(InvalidConfig, match="other machines"):
+        ServerSettings(host="0.0.0.0")
+    with pytest.raises(InvalidConfig, match="other machines"):
+        ServerSettings(host="fleet.example")
+    app = make_app(fleet.coordinator, fleet.memory, fleet.access, fleet.journal)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InvalidConfig, match="choose another port"):
+            serve(app, ServerSettings(port=taken.getsockname()[1]))
