@@ -1,0 +1,339 @@
+"""The tools of a fleet: what an MCP client may call, with the role that each takes.
+
+Skills become tools of their own, with their typed parameters, and what they require and ensure in
+the description. Calling one makes a task of one step, so it is journalled, observed and judged as
+any other; the text of a robot never makes a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from loopwright.core.errors import InvalidConfig
+from loopwright.robot.access import AccessRole
+from loopwright.robot.skill import SkillContract
+from loopwright.robot.wires.desk import Desk
+from loopwright.robot.wires.patience import Patience
+from loopwright.robot.wires.views import Plain
+
+LONGEST_WAIT_S = 60.0
+"""How long one call may wait for a task."""
+SKILL_PREFIX = "skill_"
+
+Act = Callable[["Caller", Plain], Awaitable[Plain]]
+
+_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "object": (dict,),
+}
+_TEXT: Plain = {"type": "string"}
+_TASK: Plain = {"type": "string", "description": "id of a task"}
+_ROBOT: Plain = {"type": "string", "description": "name of a robot; leave out for all"}
+_WAIT: Plain = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": LONGEST_WAIT_S,
+    "description": "seconds to wait for the end of the task",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and what they reach."""
+
+    desk: Desk
+    patience: Patience
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetTool:
+    """One tool."""
+
+    name: str
+    role: AccessRole
+    description: str
+    properties: Mapping[str, Plain]
+    act: Act
+    required: tuple[str, ...] = ()
+    judged: bool = False
+    """Whether the outcome of a task is what the call is about: anything but success is an error."""
+
+    @property
+    def schema(self) -> Plain:
+        """The JSON schema of the arguments."""
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": dict(self.properties),
+            "required": list(self.required),
+        }
+
+    async def call(self, caller: Caller, arguments: Mapping[str, Any]) -> Plain:
+        """Check the arguments and act.
+
+        Raises:
+            InvalidConfig: An argument is missing, unknown or unfit.
+        """
+        self._check(arguments)
+        return await self.act(caller, dict(arguments))
+
+    def _check(self, arguments: Mapping[str, Any]) -> None:
+        known = sorted(self.properties)
+        if unknown := sorted(set(arguments) - set(known)):
+            raise InvalidConfig(f"{self.name} has no {unknown}; it takes {known}")
+        if missing := sorted(set(self.required) - set(arguments)):
+            raise InvalidConfig(f"{self.name} lacks {missing}")
+        for name, value in arguments.items():
+            wanted = self.properties[name]
+            if type(value) not in _JSON_TYPES[wanted["type"]]:
+                raise InvalidConfig(f"{self.name}: {name}={value!r} is no {wanted['type']}")
+            if "enum" in wanted and value not in wanted["enum"]:
+                raise InvalidConfig(f"{self.name}: {name}={value!r} is none of {wanted['enum']}")
+            if not wanted.get("minimum", value) <= value <= wanted.get("maximum", value):
+                raise InvalidConfig(f"{self.name}: {name}={value!r} is out of its range")
+
+
+def tools_of(desk: Desk) -> dict[str, FleetTool]:
+    """Return all tools by name: the fixed ones, and the skills of the robots at work now."""
+    skills = [_skill_tool(c, robots) for c, robots in desk.skills().values()]
+    return {tool.name: tool for tool in (*_FIXED, *skills)}
+
+
+# Skills ------------------------------------------------------------------------------------------
+
+
+def _skill_tool(contract: SkillContract, robots: tuple[str, ...]) -> FleetTool:
+    properties = {
+        p.name: {
+            "type": "number" if p.kind == "number" else "string",
+            "description": "a number" if p.kind == "number" else f"name of: {p.kind}",
+        }
+        for p in contract.parameters
+    }
+    robot = {"type": "string", "enum": list(robots), "description": "who does it"}
+    return FleetTool(
+        name=f"{SKILL_PREFIX}{contract.name}",
+        role="operate",
+        description=_described(contract, robots),
+        # A parameter may be called like one of ours; then it is the parameter.
+        properties={"robot": robot, "wait_s": _WAIT, **properties},
+        required=tuple(p.name for p in contract.parameters),
+        judged=True,
+        act=partial(_run_skill, contract, robots),
+    )
+
+
+def _described(contract: SkillContract, robots: tuple[str, ...]) -> str:
+    requires = ", ".join(map(str, contract.requires)) or "nothing"
+    ensures = ", ".join(map(str, contract.ensures)) or (
+        "nothing that could be observed, so the outcome is unknown at best"
+    )
+    return (
+        f"{contract.summary or contract.name} Requires: {requires}. Ensures: {ensures}. "
+        f"At most {contract.longest_s:g} s. Robots: {', '.join(robots)}."
+    ).strip()
+
+
+async def _run_skill(
+    contract: SkillContract, robots: tuple[str, ...], caller: Caller, given: Plain
+) -> Plain:
+    own = {p.name for p in contract.parameters}
+    values = {name: given[name] for name in own}
+    robot = given.get("robot") if "robot" not in own else None
+    robot = robot or (robots[0] if len(robots) == 1 else None)
+    names = {k: str(v) for k, v in values.items()} | ({"robot": robot} if robot else {})
+    goal = [c.bind(names) for c in contract.ensures]
+    graph = {
+        "steps": [{"id": "s1", "skill": contract.name, "values": values, "robot": robot}],
+        # What depends on who does it is no goal while that is open.
+        "goal": [str(c) for c in goal if not c.fact.free],
+        "reading": f"{contract.name} as called",
+    }
+    said = f"{contract.name}({', '.join(map(str, values.values()))})"
+    task = await run_in_threadpool(caller.desk.ask, said, by=caller.by, graph=graph)
+    wait_s = given.get("wait_s", LONGEST_WAIT_S) if "wait_s" not in own else LONGEST_WAIT_S
+    return await _ended(caller, task, wait_s)
+
+
+# Tasks -------------------------------------------------------------------------------------------
+
+
+async def _ask(caller: Caller, given: Plain) -> Plain:
+    task = await run_in_threadpool(
+        caller.desk.ask, given["instruction"], by=caller.by, graph=given.get("graph")
+    )
+    return await _ended(caller, task, given.get("wait_s", 0.0))
+
+
+async def _result(caller: Caller, given: Plain) -> Plain:
+    return await _ended(caller, given["task"], given.get("wait_s", 0.0))
+
+
+async def _ended(caller: Caller, task: str, wait_s: float) -> Plain:
+    await caller.patience.until(lambda: caller.desk.result(task)["status"] == "ended", wait_s)
+    return caller.desk.result(task)
+
+
+async def _tasks(caller: Caller, given: Plain) -> Plain:
+    return {"tasks": caller.desk.tasks(**given)}
+
+
+async def _task(caller: Caller, given: Plain) -> Plain:
+    return caller.desk.task(given["task"])
+
+
+async def _change(name: str, caller: Caller, given: Plain) -> Plain:
+    return await run_in_threadpool(getattr(caller.desk, name), given["task"], by=caller.by)
+
+
+async def _events(caller: Caller, given: Plain) -> Plain:
+    read = partial(
+        caller.desk.events,
+        since=given.get("since", 0),
+        limit=given.get("limit", 100),
+        task=given.get("task"),
+    )
+    return {"events": await run_in_threadpool(read)}
+
+
+# Fleet and memory --------------------------------------------------------------------------------
+
+
+async def _robots(caller: Caller, given: Plain) -> Plain:
+    return {"robots": caller.desk.robots()}
+
+
+async def _things(caller: Caller, given: Plain) -> Plain:
+    return {"things": await run_in_threadpool(caller.desk.things)}
+
+
+async def _thing(caller: Caller, given: Plain) -> Plain:
+    return await run_in_threadpool(caller.desk.thing, given["thing"], at_s=given.get("at_s"))
+
+
+async def _stop(caller: Caller, given: Plain) -> Plain:
+    return await caller.patience.urgently(
+        partial(caller.desk.stop, given.get("robot"), by=caller.by)
+    )
+
+
+async def _release(caller: Caller, given: Plain) -> Plain:
+    release = partial(
+        caller.desk.release, given.get("robot"), by=given["by"], signature=given["signature"]
+    )
+    return await run_in_threadpool(release)
+
+
+_STATUS: Plain = {
+    "type": "string",
+    "enum": ["planning", "running", "paused", "cancelling", "ended"],
+}
+_LIMIT: Plain = {"type": "integer", "minimum": 1, "maximum": 500}
+
+_FIXED = (
+    FleetTool(
+        name="task_ask",
+        role="operate",
+        description="Ask the fleet for something in words; it plans, acts, observes and reports.",
+        properties={
+            "instruction": _TEXT,
+            "graph": {"type": "object", "description": "steps and goal; leave out to have it plan"},
+            "wait_s": _WAIT,
+        },
+        required=("instruction",),
+        judged=True,
+        act=_ask,
+    ),
+    FleetTool(
+        name="task_result",
+        role="observe",
+        description="How a task ended (succeeded, failed or unknown, and why), or how it stands.",
+        properties={"task": _TASK, "wait_s": _WAIT},
+        required=("task",),
+        judged=True,
+        act=_result,
+    ),
+    FleetTool(
+        name="task_list",
+        role="observe",
+        description="The newest tasks.",
+        properties={"status": _STATUS, "limit": _LIMIT},
+        act=_tasks,
+    ),
+    FleetTool(
+        name="task_show",
+        role="observe",
+        description="All there is to say of a task: its graph, every attempt, and why.",
+        properties={"task": _TASK},
+        required=("task",),
+        act=_task,
+    ),
+    *(
+        FleetTool(
+            name=f"task_{name}",
+            role="operate",
+            description=description,
+            properties={"task": _TASK},
+            required=("task",),
+            act=partial(_change, name),
+        )
+        for name, description in (
+            ("cancel", "Stop a task; running skills stop at once."),
+            ("pause", "Begin no further step of a task until it is resumed."),
+            ("resume", "Let a paused task go on. This releases no emergency stop."),
+        )
+    ),
+    FleetTool(
+        name="events",
+        role="observe",
+        description="Events of the journal after a number, of all tasks or of one.",
+        properties={"since": {"type": "integer", "minimum": 0}, "limit": _LIMIT, "task": _TASK},
+        act=_events,
+    ),
+    FleetTool(
+        name="robots",
+        role="observe",
+        description="All robots: whether they live, are stopped, what they can and what they do.",
+        properties={},
+        act=_robots,
+    ),
+    FleetTool(
+        name="memory_list",
+        role="observe",
+        description="Everything that has a name, with where it is believed to be.",
+        properties={},
+        act=_things,
+    ),
+    FleetTool(
+        name="memory_where",
+        role="observe",
+        description="Where a thing is, who saw it last and when, how sure that still is, and what "
+        "holds of it; with at_s (seconds since 1970) also where it was by then.",
+        properties={"thing": _TEXT, "at_s": {"type": "number"}},
+        required=("thing",),
+        act=_thing,
+    ),
+    FleetTool(
+        name="stop",
+        role="operate",
+        description="Emergency stop of one robot or of all, latched until a signed release.",
+        properties={"robot": _ROBOT},
+        act=_stop,
+    ),
+    FleetTool(
+        name="release",
+        role="resume",
+        description="Release a latched stop; every robot checks the signature itself.",
+        properties={"robot": _ROBOT, "by": _TEXT, "signature": _TEXT},
+        required=("by", "signature"),
+        act=_release,
+    ),
+)
