@@ -12,9 +12,9 @@ from contextlib import closing
 import numpy as np
 
 from benchmarks.harness import Benchmark, Measurement
-from loopwright.scenarios.graphics import choose_backend
 from loopwright.scenarios.metaworld.bodies import BODIES
 from loopwright.scenarios.metaworld.catalogue import TASKS
+from loopwright.simulation.graphics import choose_backend
 
 SIDES_PX = (64, 84, 128)
 TARGET_FPS = ">= 300"

@@ -102,7 +102,7 @@ def test_an_unknown_key_is_refused_and_the_known_people_are_named() -> None:
     ring = KeyRing([ada(OTHER, "Zoe"), ada(person="Ada")])
     with pytest.raises(Untrusted, match="not on the key ring, which trusts Ada, Zoe"):
         ring.holder("0" * 16)
-    with pytest.raises(Untrusted, match="trusts nobody$"):
+    with pytest.raises(Untrusted, match=r"trusts nobody$"):
         KeyRing().check(KEY.id, b"text", KEY.sign(b"text"))
 
 
