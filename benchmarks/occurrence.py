@@ -17,7 +17,7 @@ from benchmarks.harness import Benchmark, Measurement, cpu_seconds
 from loopwright.core.errors import Unidentified
 from loopwright.core.statistics import clopper_pearson
 from loopwright.recipes.drill import Cause, Step, stage
-from loopwright.safety.occurrence.regression import SUFFIX, Regression
+from loopwright.safety.occurrence.regression import SUFFIX, Regression, run_regression
 
 CAUSES: tuple[Cause, ...] = ("no-envelope", "heavy-load")
 GOAL_S = 60.0
@@ -30,11 +30,13 @@ def main() -> None:
         for cause in CAUSES:
             measure(bench, cause, 2 if bench.quick else 20)
         bench.note("Seconds are of a loaded machine; the flight is simulated and part of them.")
+        bench.note("15 kg are five times what the arm is declared for: not every rung helps then.")
 
 
 def measure(bench: Benchmark, cause: Cause, drills: int) -> None:
     """Add the measurements of one cause."""
-    wall_s, cpu_s, exact, uneventful, short = [], [], 0, 0, []
+    wall_s, cpu_s, short = [], [], []
+    exact = prevented = uneventful = 0
     for seed in bench.track(range(drills), cause):
         with tempfile.TemporaryDirectory() as folder:
             begin_s, begin_cpu_s = time.monotonic(), cpu_seconds()
@@ -48,9 +50,11 @@ def measure(bench: Benchmark, cause: Cause, drills: int) -> None:
                 continue
             wall_s.append(time.monotonic() - begin_s)
             cpu_s.append(cpu_seconds() - begin_cpu_s)
-            exact += all(step.holds for step in steps)
             (file,) = Path(folder, "suite").glob(f"*{SUFFIX}")
-            regression = Regression.read(file)
+            regression, report = Regression.read(file), run_regression(file)
+            replayed = all(step.holds for step in steps if step.name == "replayed")
+            exact += replayed and report.happens and report.exact
+            prevented += report.mended == "prevented"
             short.append((regression.event_after, len(regression.script), file.stat().st_size))
             bench.details.append(
                 {
@@ -59,6 +63,7 @@ def measure(bench: Benchmark, cause: Cause, drills: int) -> None:
                     "what": regression.what,
                     "steps": regression.event_after,
                     "requests": len(regression.script),
+                    "mended": report.mended,
                     "seconds": {step.name: step.seconds for step in steps},
                 }
             )
@@ -78,12 +83,21 @@ def measure(bench: Benchmark, cause: Cause, drills: int) -> None:
     )
     bench.add(
         Measurement(
-            metric=f"{cause}: bit-exact, and prevented with every rung",
+            metric=f"{cause}: replay and scenario bit-exact",
             value=exact / n,
             unit="share",
             interval=clopper_pearson(exact, n),
             n=n,
             target=">= 1",
+        )
+    )
+    bench.add(
+        Measurement(
+            metric=f"{cause}: prevented with every rung",
+            value=prevented / n,
+            unit="share",
+            interval=clopper_pearson(prevented, n),
+            n=n,
         )
     )
     bench.add(

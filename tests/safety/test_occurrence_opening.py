@@ -122,6 +122,18 @@ def test_a_recording_by_a_stranger_opens_nothing(ground: Ground) -> None:
         open_occurrence(path, ground.site, now_s=NOW_S)
 
 
+def test_a_recording_whose_recorder_was_killed_is_opened(ground: Ground) -> None:
+    """What it had written by then, torn record and all, with the heads that had got away."""
+    path = ground.fly()
+    heads = ground.heads / f"{path.name}.heads"
+    heads.write_bytes(heads.read_bytes().splitlines(keepends=True)[0])
+    path.write_bytes(path.read_bytes()[:-1000])
+    found = opened(ground, path)
+    assert found.flight.torn_bytes > 0
+    assert found.occurrence.events[0].what == "wall"
+    assert make_scenario(found, ground.site).shortest.same_as_flight
+
+
 def test_evidence_is_kept_for_six_months_at_least(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(InvalidConfig, match="183 or more"):
