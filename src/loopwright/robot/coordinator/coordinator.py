@@ -216,9 +216,16 @@ class Coordinator:
                 self._advance()
         except StorageError as error:
             # Without a journal nothing may be decided; robots stop when the pulse is gone.
-            self.failure = error
-            with self._changed:
-                self._changed.notify_all()
+            self._fail(error)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: BaseException) -> None:
+        """Say to whoever waits that nothing goes on."""
+        self.failure = error
+        with self._changed:
+            self._changed.notify_all()
 
     def _call(self, act: Callable[[], None]) -> None:
         """Run something in the loop's thread, and hand its error to the caller."""
