@@ -277,7 +277,7 @@ def mismatch_inside(bench: Benchmark) -> None:
     driver, tallies = Driver(ALL), []
     plants = [make_plant(**mismatch) for mismatch in INSIDE]
     for policy, make in bench.track(MAKERS.items(), "mismatch inside the declared range"):
-        one = tally(plants, driver, make, episodes=episodes, steps=steps, first_seed=3_000)
+        one = tally(plants, driver, make, episodes=episodes, steps=steps, first_seed=6_000)
         add_per_million(bench, f"{policy}, mismatch inside", one)
         tallies.append(one)
     total = merged(tallies)

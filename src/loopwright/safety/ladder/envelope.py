@@ -3,8 +3,9 @@
 Each row of the :class:`~loopwright.safety.ladder.situation.Situation` allows a closing speed, by
 the closed form of :mod:`~loopwright.safety.ladder.braking`. A command that moves a point too fast
 is shrunk. One that is beyond a row then is turned aside, so that sliding along a wall stays
-possible, and shrunk to what that leaves: standing still is within every row and every speed, so
-shrinking always ends inside.
+possible, and shrunk to what that leaves: standing still leads to no limit, so shrinking always
+ends well. A robot that has sunk into a margin, under a load that nobody stated, is led back: the
+wish to stand still would let it sink further.
 
 Shapes: N coordinates, P points, R rows.
 """
@@ -17,10 +18,10 @@ from loopwright.safety.decision import Reason
 from loopwright.safety.ladder.situation import Situation
 from loopwright.safety.limits import Limits
 
-_CREEP = 1e-9
-"""Closing speed that a row allows even at its end, so that nothing is divided by zero."""
 _ROUNDING = 1e-9
-"""A command beyond a row by this share is within it."""
+"""A command beyond a row by so little is within it."""
+_RETREAT = 0.25
+"""Share of the commanded top speed with which a robot is led back at most."""
 
 
 class Envelope:
@@ -33,15 +34,17 @@ class Envelope:
         self._margin[: 2 * n] = limits.position_margin
         # The size of an effort is the clamp's business.
         top = np.where(now.is_speed, limits.headroom * np.array(limits.speed), np.inf)
-        self._top = np.concatenate([top, top, np.full(rows - 2 * n, np.inf)])
         self._top_point_m_s = limits.headroom * limits.point_speed_m_s
+        self._top = np.concatenate([top, top, np.full(rows - 2 * n, np.inf)])
+        retreat = [top, top, np.full(rows - 2 * n, self._top_point_m_s)]
+        self._retreat = -_RETREAT * np.concatenate(retreat)
         self._allowed = np.zeros(rows)
 
     def apply(self, command: np.ndarray, now: Situation) -> Reason:
         """Bring ``command`` inside, in place."""
         braking = now.braking.speed(now.distance - self._margin)
         np.minimum(braking, self._top, out=self._allowed)
-        np.maximum(self._allowed, _CREEP, out=self._allowed)
+        np.maximum(self._allowed, self._retreat, out=self._allowed)
         return self.hold(command, now)
 
     def hold(self, command: np.ndarray, now: Situation) -> Reason:
@@ -51,13 +54,12 @@ class Envelope:
         if points > 1.0 + _ROUNDING:
             np.divide(command, points, out=command, where=now.is_speed)
             reason = Reason.POINT_SPEED
-        rows, row = self._worst_row(command, now)
-        if rows > 1.0 + _ROUNDING:
+        beyond = now.approach @ command - self._allowed
+        row = int(beyond.argmax())
+        if beyond[row] > _ROUNDING:
             reason = Reason.SPEED if self._allowed[row] == self._top[row] else now.reasons[row]
             self._turn_aside(command, now)
-            points = now.fastest_point_m_s(command) / self._top_point_m_s
-            rows, _ = self._worst_row(command, now)
-            np.divide(command, max(rows, points, 1.0), out=command, where=now.is_speed)
+            self._shrink(command, now)
         return reason
 
     def _turn_aside(self, command: np.ndarray, now: Situation) -> None:
@@ -69,10 +71,12 @@ class Envelope:
         for row in np.flatnonzero(rows @ command > allowed):
             direction = rows[row]
             over = max(0.0, direction @ command - allowed[row])
-            command -= over / (direction @ direction) * direction
+            # A row that no coordinate moves has no direction, and cannot be helped.
+            command -= over / (direction @ direction + _ROUNDING) * direction
 
-    def _worst_row(self, command: np.ndarray, now: Situation) -> tuple[float, int]:
-        """Return by what factor ``command`` exceeds the row that it exceeds most, and which."""
-        factor = (now.approach @ command) / self._allowed
-        row = int(factor.argmax())
-        return float(factor[row]), row
+    def _shrink(self, command: np.ndarray, now: Situation) -> None:
+        """Shrink ``command`` until it leads too fast to no limit and moves no point too fast."""
+        closing = now.approach @ command
+        rows = closing / np.maximum(self._allowed, _ROUNDING)
+        points = now.fastest_point_m_s(command) / self._top_point_m_s
+        np.divide(command, max(1.0, points, rows.max()), out=command, where=now.is_speed)

@@ -43,4 +43,7 @@ class Slew:
 
     def brake(self, now: Situation) -> np.ndarray:
         """Return the command that stands still as fast as commands may change."""
-        return now.previous - np.clip(now.previous * now.is_speed, -self._step, self._step)
+        command = now.previous - np.clip(now.previous * now.is_speed, -self._step, self._step)
+        if self._envelope is not None:
+            self._envelope.hold(command, now)
+        return command
