@@ -210,6 +210,29 @@ def test_two_walls_at_once_are_both_kept():
     assert (now.approach[6:] @ np.array(command) <= allowed * (1 + 1e-9) + 1e-8).all()
 
 
+def test_turning_aside_is_the_shortest_change_that_suffices():
+    slanted = Wall(point_m=(0.0, 3.0, 0.0), inward=(0.6, -0.8, 0.0))
+    limits = cart.limits(headroom=1.0, walls=(slanted,))
+    now = cart.situation(limits, cart.measured(0.0, 1.0))
+    wish = np.array([0.0, 2.0, 1.0])
+    allowed = np.sqrt(0.25 + 4 * (0.8 - 0.25)) - 0.5
+    tail = np.array([-1.2, 0.8, 0.0])
+    expected = wish - (tail @ wish - allowed) / (tail @ tail) * tail
+    assert now.approach[7] == pytest.approx(tail)
+    reason, command = enveloped(limits, cart.measured(0.0, 1.0), wish)
+    assert reason is Reason.WALL
+    assert command == pytest.approx(expected)
+
+
+def test_a_limit_that_is_hardly_led_from_is_still_led_from():
+    limits = cart.limits(walls=(BACK,), point_speed_m_s=4.0)
+    now = cart.situation(limits, cart.measured(0.0, 3.5))
+    now.approach[6:] = [[0.0, 2e-5, 0.0], [0.0, 2e-5, 0.0]]
+    command = np.zeros(3)
+    assert Envelope(limits, now).apply(command, now) is Reason.WALL
+    assert command[1] < 0
+
+
 def test_in_a_wedge_what_turning_aside_leaves_is_shrunk():
     # Turned aside from the second wall, a command leads into the first again.
     slanted = Wall(point_m=(0.0, 3.0, 0.0), inward=(0.6, -0.8, 0.0))
