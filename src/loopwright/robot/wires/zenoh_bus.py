@@ -62,15 +62,24 @@ class ZenohSettings:
         """Refuse names and endpoints that are none, and other machines unless they are meant."""
         if not _NAME.fullmatch(self.name):
             raise InvalidConfig(f"{self.name!r} names no peer; letters, digits, '_', '.' and '-'")
-        for endpoint in (self.listen, *self.connect):
-            match = _ENDPOINT.fullmatch(endpoint)
-            if not match or int(match["port"]) > 65535:
-                raise InvalidConfig(f"{endpoint!r} is no endpoint such as 'tcp/127.0.0.1:7447'")
-            if match["host"] not in _LOOPBACK and not self.beyond_loopback:
-                raise InvalidConfig(
-                    f"{endpoint!r} is beyond this machine; set beyond_loopback=True if that is "
-                    "meant, and mind that frames are sealed but not encrypted"
-                )
+        check_endpoints(self.listen, *self.connect, beyond_loopback=self.beyond_loopback)
+
+
+def check_endpoints(*endpoints: str, beyond_loopback: bool) -> None:
+    """Refuse what is no endpoint, and other machines unless they are meant.
+
+    Raises:
+        InvalidConfig: One is neither.
+    """
+    for endpoint in endpoints:
+        match = _ENDPOINT.fullmatch(endpoint)
+        if not match or int(match["port"]) > 65535:
+            raise InvalidConfig(f"{endpoint!r} is no endpoint such as 'tcp/127.0.0.1:7447'")
+        if match["host"] not in _LOOPBACK and not beyond_loopback:
+            raise InvalidConfig(
+                f"{endpoint!r} is beyond this machine; set beyond_loopback=True if that is "
+                "meant, and mind that what travels is not encrypted"
+            )
 
 
 class ZenohBus:
