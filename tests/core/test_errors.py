@@ -54,6 +54,7 @@ def values(parameter: inspect.Parameter) -> st.SearchStrategy[Any]:
         "int": st.integers(),
         "float": st.floats(allow_nan=False),
         "Iterable[str]": st.lists(st.text(max_size=8), max_size=4),
+        "Flaw": st.sampled_from(["forged", "stale", "replayed", "malformed"]),
     }
     return simple[annotation.removesuffix(" | None")]
 
