@@ -213,6 +213,25 @@ def test_a_stop_holds_and_only_the_resume_role_releases_it(fleet: OpenFleet) -> 
         assert "s" * 20 not in json.dumps(fleet_events(client))
 
 
+def test_a_stop_presses_the_button_that_was_given(fleet: OpenFleet) -> None:
+    pressed: list[tuple[str, ...]] = []
+
+    class Button:
+        def stop(self, robot: str | None, *, by: str) -> None:
+            pressed.append(("stop", robot or "all", by))
+
+        def release(self, robot: str | None, *, by: str, signature: str) -> None:
+            pressed.append(("release", robot or "all", by, signature))
+
+    app = make_app(
+        fleet.coordinator, fleet.memory, fleet.access, fleet.journal, mcp=False, button=Button()
+    )
+    with serve(app) as server, fleet.client("operate") as client, fleet.client("resume") as resume:
+        client.post(f"{server.url}/stop", json={"robot": "r1"})
+        resume.post(f"{server.url}/release", json={"by": "ann", "signature": "s"})
+    assert pressed == [("stop", "r1", "operate over http"), ("release", "all", "ann", "s")]
+
+
 def test_a_stop_is_answered_while_everybody_waits(fleet: OpenFleet) -> None:
     fleet.runner.lasts_s = 60.0
     with fleet.client("operate") as client:

@@ -47,11 +47,38 @@ class Whereabouts(Protocol):
         ...
 
 
+class StopButton(Protocol):
+    """What stops robots, and releases them again; by default the coordinator itself."""
+
+    def stop(self, robot: str | None, *, by: str) -> None:
+        """Stop one robot, or all."""
+        ...
+
+    def release(self, robot: str | None, *, by: str, signature: str) -> None:
+        """Hand on a signed release of one robot, or of all."""
+        ...
+
+
 class Desk:
     """Asks, tells and answers in plain data; from any thread."""
 
-    def __init__(self, coordinator: Coordinator, memory: Whereabouts, journal: Journal) -> None:
-        """Stand in front of a fleet."""
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        memory: Whereabouts,
+        journal: Journal,
+        *,
+        button: StopButton | None = None,
+    ) -> None:
+        """Stand in front of a fleet.
+
+        Args:
+            coordinator: At work already.
+            memory: Where things are.
+            journal: What the coordinator writes; only read here.
+            button: What a stop presses, if more than the coordinator (the line of the guards).
+        """
+        self._button: StopButton = button or coordinator
         self._coordinator, self._memory, self._journal = coordinator, memory, journal
 
     # Looking -------------------------------------------------------------------------------------
@@ -182,13 +209,13 @@ class Desk:
             StorageError: The robots were told, but it could not be written down.
         """
         self._know(robot)
-        self._coordinator.stop(robot, by=by)
+        self._button.stop(robot, by=by)
         return {"stopped": robot or "all"}
 
     def release(self, robot: str | None, *, by: str, signature: str) -> Plain:
         """Hand a signed release on to one robot or all; each checks the signature itself."""
         self._know(robot)
-        self._coordinator.release(robot, by=by, signature=signature)
+        self._button.release(robot, by=by, signature=signature)
         return {"released": robot or "all"}
 
     def _know(self, robot: str | None) -> None:

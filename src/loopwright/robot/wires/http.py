@@ -14,17 +14,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
-
 from loopwright.core.errors import (
     InvalidConfig,
     LoopwrightError,
+    MissingExtra,
     StorageError,
     UnknownName,
     UsageError,
@@ -34,10 +27,22 @@ from loopwright.robot.access import Access, AccessRole, NotAllowedHere
 from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.knowledge import NoPlan
-from loopwright.robot.wires.desk import Desk, Whereabouts
-from loopwright.robot.wires.gate import Gate, role_of
-from loopwright.robot.wires.patience import Patience
-from loopwright.robot.wires.requests import body_of, query_of
+from loopwright.robot.wires.desk import Desk, StopButton, Whereabouts
+
+try:
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response, StreamingResponse
+    from starlette.routing import BaseRoute, Route
+
+    from loopwright.robot.wires.gate import Gate, role_of
+    from loopwright.robot.wires.patience import Patience
+    from loopwright.robot.wires.requests import body_of, query_of
+except ModuleNotFoundError as error:
+    raise MissingExtra(error.name or "starlette", "robot", "the HTTP interface") from error
 
 LONGEST_WAIT_S = 60.0
 """How long a result may be waited for in one request."""
@@ -57,6 +62,7 @@ def make_app(
     journal: Journal,
     *,
     mcp: bool = True,
+    button: StopButton | None = None,
 ) -> Starlette:
     """Return the application.
 
@@ -66,11 +72,12 @@ def make_app(
         access: The tokens.
         journal: What the coordinator writes; only read here.
         mcp: Whether the tools of :mod:`loopwright.robot.wires.mcp_server` are at ``/mcp``.
+        button: What a stop presses, if more than the coordinator (the line of the guards).
 
     Raises:
         MissingExtra: The MCP SDK is not installed.
     """
-    door = Door(Desk(coordinator, memory, journal), access)
+    door = Door(Desk(coordinator, memory, journal, button=button), access)
     routes: list[BaseRoute] = [door.route(*row) for row in _ROUTES]
     enter: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext
     if mcp:
