@@ -251,7 +251,7 @@ def test_a_stop_is_answered_while_everybody_waits(fleet: OpenFleet) -> None:
         time.sleep(0.3)
         began_s = time.monotonic()
         client.post("/stop")
-        assert time.monotonic() - began_s < 2.0
+        assert time.monotonic() - began_s < 5.0
         until(lambda: fleet.runner.latched)
         client.post(f"/tasks/{task}/cancel")
         for waiter in waiters:

@@ -114,7 +114,7 @@ def test_a_cancelled_tool_ends_with_its_process_and_the_next_call_works(
     began_s = time.monotonic()
     claim, _ = runner.run(order(skill, seconds=60.0), cancelled)
     assert claim == "cancelled"
-    assert time.monotonic() - began_s < 1.5
+    assert time.monotonic() - began_s < 5.0
     gone(int(before))
     claim, after = run(runner, "process")
     assert claim == "finished"

@@ -80,7 +80,7 @@ def peer() -> Iterator[Peer]:
 
 
 def bridge_to(peer: Peer, role: str = "operate") -> RosBridge:
-    settings = RosSettings(connect=(peer.endpoint,), domain=7)
+    settings = RosSettings(connect=(peer.endpoint,), domain=7, fresh_s=20.0)
     return RosBridge(settings, ACCESS, ACCESS.tokens[role])  # type: ignore[index]
 
 
@@ -149,7 +149,7 @@ def test_commands_of_ros_are_heard_once_fresh_and_finite(peer: Peer, bridge: Ros
     last = next(numbers)
     peer.say((1, 2, 3, 4, 5, 6), sequence=last)
     peer.say((9, 0, 0, 0, 0, 0), sequence=last)
-    peer.say((9, 0, 0, 0, 0, 0), sequence=last + 1, age_s=5.0)
+    peer.say((9, 0, 0, 0, 0, 0), sequence=last + 1, age_s=60.0)
     peer.say((float("nan"), 0, 0, 0, 0, 0), sequence=last + 2)
     peer.session.put(CMD_VEL, b"\x00\x01\x00\x00short", attachment=b"x")
     peer.session.put(CMD_VEL, b"", attachment=Attachment(1, time.time_ns(), b"H" * 16).to_bytes())
