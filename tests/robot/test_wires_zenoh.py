@@ -119,11 +119,12 @@ def test_a_robot_killed_in_its_work_is_lost_and_another_does_it(
         until(lambda: coordinator.look_at(lambda s: "r1" in s.robots))
         task = coordinator.ask("ring north", by="test")
         until(lambda: any(i.started for i in coordinator.task(task).intents))
+        place.start("robot", "r2")
+        until(lambda: coordinator.look_at(lambda s: "r2" in s.robots))
         first.send_signal(signal.SIGKILL)
         killed_s = time.monotonic()
         until(lambda: "r1" not in place.present)
         assert time.monotonic() - killed_s < SILENCE_S, "it is noticed before the pulse is missed"
-        place.start("robot", "r2")
         ended = coordinator.wait(task, timeout_s=20.0)
     finally:
         coordinator.close()
