@@ -66,6 +66,7 @@ VERBS: dict[str, str] = {
     "occurrence export": "an occurrence in the fields of public incident databases",
     "occurrence recheck": "old certificates against new scenarios; suspend those that fail",
     "up": "start a fleet of simulated robots, and have instructions carried out",
+    "ask": "have a running fleet carry out an instruction",
     "keys new": "a key pair for a person or a device, on the key ring",
     "keys ring": "whose keys are trusted, and with what",
     "certify": "test a candidate by a registered plan, and propose its certificate",

@@ -55,7 +55,7 @@ def main(
     console.print("starting the world, guards, drives and agents of four robots ...")
     done: list[TaskState] = []
     with run_fleet(folder, on_entry=lambda e: _tell(console, e), release=release) as fleet:
-        console.print(f"[bold]{len(fleet.robots())} robots are at work[/]")
+        console.print(f"[bold]{len(fleet.robots())} robots are at work[/]; {fleet.url}")
         for instruction in ask or _lines(console):
             with Filming(world_folder(fleet.site)) as filming:
                 task = fleet.carry_out(instruction, by="operator")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -10,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from loopwright.core.errors import SafetyError
+from loopwright.core.errors import DamagedData, SafetyError
 from loopwright.robot import messages as say
+from loopwright.robot.access import Access
 from loopwright.robot.brain.default import SymbolicBrain
 from loopwright.robot.bus import Bus, LocalBus
 from loopwright.robot.coordinator.coordinator import Coordinator
@@ -24,9 +26,12 @@ from loopwright.robot.journal.fold import TaskState
 from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain
 from loopwright.robot.memory.memory import Memory
+from loopwright.robot.wires.http import make_app
+from loopwright.robot.wires.serve import serve
 from loopwright.safety.guard.cell import Cell, run_cell
 from loopwright.safety.guard.signals import LineState
-from loopwright.safety.guard.stops import press_stop
+from loopwright.safety.guard.stops import press_stop, put_release, sign_release
+from loopwright.safety.statement import Signed
 
 CAMERA_PERIOD_S = 0.5
 _JOIN_WITHIN_S = 30.0
@@ -41,6 +46,8 @@ class Fleet:
         """Hold the parts."""
         self.site, self.cell, self.coordinator = site, cell, coordinator
         self.memory, self.bus = memory, bus
+        self.url = ""
+        """Where it answers over HTTP and MCP."""
 
     def robots(self) -> tuple[str, ...]:
         """Return the robots that are at work."""
@@ -58,20 +65,44 @@ class Fleet:
             if state.status == "ended" or self.coordinator.failure:
                 return state
 
-    def stop(self, by: str, why: str) -> None:
-        """Emergency stop of everything: the cell's button first, then the coordinator."""
-        press_stop(self.cell.config.signals, by, why)
-        self.coordinator.stop(None, by=by)
+    def stop(self, robot: str | None, *, by: str) -> None:
+        """Emergency stop; of everything, the line of the guards first."""
+        if robot is None:
+            press_stop(self.cell.config.signals, by, "the stop of the fleet")
+        self.coordinator.stop(robot, by=by)
 
-    def release(self, by: str, note: str) -> None:
-        """Release the stop with the operator's key.
+    def release(self, robot: str | None, *, by: str, signature: str) -> None:
+        """Release a stop.
+
+        Args:
+            robot: Which; None for all, which needs an operator's signature.
+            by: Who asks.
+            signature: The signed statement that :meth:`sign_release` returns, as JSON.
 
         Raises:
-            SafetyError: There is nothing to release.
+            DamagedData: The signature is none.
+            SafetyError: The guards did not accept it.
         """
-        self.cell.release(self.site.operator_key(), note)
-        self.cell.wait_until(LineState.UP)
-        self.coordinator.release(None, by=by, signature=note)
+        line = self.cell.line()
+        if robot is None and line is not None and line.state is LineState.DOWN:
+            try:
+                signed = Signed.from_json(json.loads(signature))
+            except ValueError as error:
+                raise DamagedData(f"this is no signed release: {error}") from error
+            put_release(self.cell.config.releases, signed)
+            self.cell.wait_until(LineState.UP)
+        self.coordinator.release(robot, by=by, signature=signature)
+
+    def sign_release(self, note: str) -> str:
+        """Return the release of the newest stop, signed with the operator's key, as JSON.
+
+        Raises:
+            SafetyError: Nothing has stopped.
+        """
+        stop = self.cell.stop()
+        if stop is None:
+            raise SafetyError("nothing has stopped")
+        return json.dumps(sign_release(stop, self.site.operator_key(), note).to_json())
 
     def wait_for_robots(self, within_s: float = _JOIN_WITHIN_S) -> None:
         """Wait until every robot has reported for work.
@@ -135,6 +166,11 @@ def run_fleet(
         coordinator.start()
         stack.callback(coordinator.close)
         fleet = Fleet(site, cell, coordinator, memory, bus)
+        door = make_app(coordinator, memory, Access.read(site.tokens), journal, button=fleet)
+        server = stack.enter_context(serve(door))
+        fleet.url = server.url
+        site.write_address(server.url)
+        stack.callback(site.address.unlink, missing_ok=True)
         fleet.wait_for_robots()
         bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=0))
         yield fleet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from loopwright.robot.cerebellum.tick import Cerebellum, TickingHands
 from loopwright.robot.drivers.warehouse import layout
 from loopwright.robot.drivers.warehouse.body import entry, limits_of
 from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
+from loopwright.robot.drivers.warehouse.model import arms_of
 from loopwright.robot.drivers.warehouse.senses import Eyes
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene, read_state
 from loopwright.robot.fleet.port import GuardPort
 from loopwright.robot.fleet.site import FleetSite
-from loopwright.robot.skill import GaveUp, SkillSet
+from loopwright.robot.skill import GaveUp, Skill, SkillSet
 from loopwright.robot.skills.tabletop import drive, pick, place
 from loopwright.safety.guard.config import Bounds, CellConfig, Part, RobotConfig
 
@@ -69,9 +71,15 @@ def _robot_config(site: FleetSite, robot: str) -> RobotConfig:
 
 def skills_of(robot: str) -> SkillSet:
     """Return what a robot of the warehouse can do."""
-    parts = layout.PARTS[robot]
-    found = [pick, place] if "arm" in parts else []
+    parts, hands = layout.PARTS[robot], len(arms_of(robot))
+    found = [pick if hands == 1 else _with_a_hand_left(pick), place] if hands else []
     return SkillSet(*found, *([drive] if "base" in parts else []))
+
+
+def _with_a_hand_left(skill: Skill) -> Skill:
+    """Return a skill of a robot with two hands: taking one thing leaves it a hand."""
+    kept = tuple(c for c in skill.contract.ensures if c.fact.name != "free-hand")
+    return replace(skill, contract=replace(skill.contract, ensures=kept))
 
 
 class RobotAgent:

@@ -20,7 +20,7 @@ EYE_SIGMA_M = 0.003
 CAMERA_SIGMA_M = 0.006
 BASE_SIGMA_M = 0.004
 EYE_REACH_M = 1.4
-"""A robot sees objects so far around its middle."""
+"""A robot sees objects and other robots so far around its middle."""
 IN_HAND_M = 0.05
 
 
@@ -59,7 +59,7 @@ class Eyes:
         seen = [
             _sighting(name, pose, robot, now_s, EYE_SIGMA_M, self._noise)
             for name, pose in scene.poses.items()
-            if name in layout.CUBES and np.linalg.norm(pose[:2] - middle_m) < EYE_REACH_M
+            if name != robot and np.linalg.norm(pose[:2] - middle_m) < EYE_REACH_M
         ]
         if robot in MOBILE:
             pose = scene.poses[robot]
