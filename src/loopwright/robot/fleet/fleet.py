@@ -142,6 +142,7 @@ def run_fleet(
     site = FleetSite.open(folder)
     things = layout.things()
     with ExitStack() as stack:
+        stack.enter_context(site.alone())
         stack.enter_context(_world(site))
         cell = stack.enter_context(run_cell(cell_of(site)))
         bus = LocalBus()

@@ -11,13 +11,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from loopwright.core.digest import digest_bytes
-from loopwright.core.errors import DamagedData, StorageError
+from loopwright.core.errors import DamagedData, StorageError, WorkspaceBusy
 from loopwright.robot.access import Access
 from loopwright.safety.keys import Holder, KeyRing, Role, SigningKey
 
@@ -106,6 +110,29 @@ class FleetSite:
     def address(self) -> Path:
         """Where the running fleet can be reached."""
         return self.folder / "address.json"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other fleets out of the folder, and begin with signals of no earlier one.
+
+        What was stopped stays stopped: that is on the disk, not among the signals.
+
+        Raises:
+            WorkspaceBusy: A fleet runs there already.
+        """
+        with (self.folder / "fleet.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WorkspaceBusy(
+                    f"a fleet runs in {self.folder} already; ask it, or end it"
+                ) from error
+            shutil.rmtree(self.signals, ignore_errors=True)
+            self.signals.mkdir(parents=True, exist_ok=True)
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.signals, ignore_errors=True)
 
     def operator_key(self) -> SigningKey:
         """Return the operator's key, which releases stops."""

@@ -1,0 +1,145 @@
+"""The warehouse: skills with real contact physics, and the whole fleet behind its guards."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loopwright.core.errors import SafetyError, UnknownName
+from loopwright.robot.drivers.warehouse import layout
+from loopwright.robot.drivers.warehouse.body import limits_of, make_body
+from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
+from loopwright.robot.drivers.warehouse.model import arms_of
+from loopwright.robot.drivers.warehouse.senses import Camera, Eyes
+from loopwright.robot.drivers.warehouse.signals import Wanted
+from loopwright.robot.drivers.warehouse.simulation import Warehouse
+from loopwright.robot.fleet.fleet import run_fleet
+from loopwright.robot.logic import Condition
+from loopwright.robot.memory.memory import Memory
+from loopwright.robot.skill import GaveUp, Skill
+from loopwright.robot.skills.tabletop import drive, pick, place
+from loopwright.safety.guard.stops import press_stop
+
+
+class SimulatedHands:
+    """A robot whose ticks move the simulation on, as fast as it goes."""
+
+    def __init__(self, world: Warehouse, robot: str) -> None:
+        self.robot, self._world = robot, world
+        self.driver = WarehouseDriver(robot)
+        self.rate_hz = self.driver.rate_hz
+        self.refresh()
+
+    def refresh(self) -> None:
+        state = self._world.robots[self.robot].state(0.0)
+        self.position, self.speed = state.position, state.speed
+        self.driver.held = dict(zip(arms_of(self.robot), state.touched, strict=True))
+
+    def where(self, entity: str) -> np.ndarray:
+        return self._world.scene(0.0).poses[entity]
+
+    def run(self, skill: Skill, **values: Any) -> None:
+        for command in skill.body(self, **values):
+            applied = self.driver.grips() if command is None else command
+            now = Wanted(time_s=float("inf"), stopping=False, applied=applied)
+            self._world.step({self.robot: now})
+            self.refresh()
+
+
+@pytest.fixture
+def world() -> Warehouse:
+    return Warehouse()
+
+
+def believed(world: Warehouse, folder: Path) -> Memory:
+    """Return what somebody believes who has looked through every eye and camera once."""
+    memory = Memory(folder / "memory.db", layout.things())
+    for robot in layout.ROBOTS:
+        driver = WarehouseDriver(robot)
+        eyes = Eyes(
+            robot, driver, lambda: world.scene(0.0), lambda r=robot: world.robots[r].state(0.0)
+        )
+        memory.take(eyes.look())
+    for station in layout.STATIONS:
+        memory.take(Camera(station, lambda: world.scene(0.0)).look())
+    return memory
+
+
+def holds(memory: Memory, text: str) -> bool | None:
+    return Condition.parse(text).truth(memory.facts())
+
+
+def test_a_cube_is_handed_over_by_cart_and_seen_to_be(world: Warehouse, tmp_path: Path) -> None:
+    arm, cart = SimulatedHands(world, "arm-1"), SimulatedHands(world, "cart-1")
+    cart.run(drive, start="store", goal="bench")
+    arm.run(pick, object="red-cube", surface="table", station="bench")
+    memory = believed(world, tmp_path / "held")
+    assert holds(memory, "holding(arm-1, red-cube)") is True
+    assert holds(memory, "on(red-cube, table)") is False
+    assert holds(memory, "at(cart-1, bench)") is True
+    arm.run(place, object="red-cube", surface="cart-1", station="bench")
+    cart.run(drive, start="bench", goal="door")
+    memory = believed(world, tmp_path / "brought")
+    assert holds(memory, "on(red-cube, cart-1)") is True
+    assert holds(memory, "free-hand(arm-1)") is True
+    assert holds(memory, "at(cart-1, door)") is True
+
+
+def test_what_is_out_of_reach_is_given_up_with_the_reason(world: Warehouse) -> None:
+    arm = SimulatedHands(world, "arm-1")
+    with pytest.raises(GaveUp, match="out of reach of arm-1"):
+        arm.run(pick, object="yellow-cube", surface="shelf", station="store")
+    with pytest.raises(GaveUp, match="no hand of arm-1 is where"):
+        arm.run(place, object="red-cube", surface="table", station="bench")
+    with pytest.raises(GaveUp, match="no place to stand at moon"):
+        SimulatedHands(world, "cart-1").run(drive, start="store", goal="moon")
+
+
+def test_a_robot_whose_drive_is_silent_stands_and_keeps_what_it_holds(world: Warehouse) -> None:
+    arm = SimulatedHands(world, "arm-1")
+    arm.run(pick, object="red-cube", surface="table", station="bench")
+    for _ in range(100):
+        world.step({})
+    state = world.robots["arm-1"].state(0.0)
+    assert np.abs(state.speed).max() < 0.01
+    assert state.touched == (True,)
+
+
+@pytest.mark.parametrize("robot", list(layout.ROBOTS))
+def test_every_robot_has_a_body_with_limits(robot: str) -> None:
+    body, limits = make_body(robot=robot), limits_of(robot)
+    limits.check(body.spec)
+    assert body.spec.size == WarehouseDriver(robot).size
+
+
+def test_a_robot_of_another_name_is_suggested() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'arm-1'"):
+        WarehouseDriver("arm-l")
+
+
+@pytest.mark.slow
+def test_a_fleet_does_what_is_asked_and_stops_when_told(tmp_path: Path) -> None:
+    with run_fleet(tmp_path / "fleet") as fleet:
+        task = fleet.carry_out("pick up the red cube", by="test")
+        assert (task.outcome, task.reason) == ("succeeded", "")
+        assert [(i.robot, i.skill) for i in task.intents] == [("arm-1", "pick")]
+        far = fleet.coordinator.ask("send cart-1 to the door", by="test")
+        threading.Event().wait(3.0)
+        press_stop(fleet.cell.config.signals, "test", "enough")
+        stopped = fleet.coordinator.wait(far, timeout_s=5.0)
+        assert stopped.outcome != "succeeded"
+        until = threading.Event()
+        until.wait(1.0)
+        assert "cart-1" in fleet.coordinator.look_at(lambda s: set(s.stops))  # type: ignore[operator]
+    with (
+        pytest.raises(SafetyError, match="of an earlier run is still open"),
+        run_fleet(tmp_path / "fleet"),
+    ):
+        pass
+    with run_fleet(tmp_path / "fleet", release="it was a test") as again:
+        ended = again.coordinator.wait(far, timeout_s=90.0)
+        assert ended.outcome == "succeeded", "the journal is gone on with"
