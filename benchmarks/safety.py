@@ -297,41 +297,35 @@ def mismatch_outside(bench: Benchmark) -> None:
     """Let a load, friction or delay beyond the range appear in mid-motion; time the brake."""
     episodes = 2 if bench.quick else 30
     driver, nominal = Driver(ALL), make_plant()
-    late = total = 0
+    late = prompt_of_all = total = 0
     for mismatch in bench.track(OUTSIDE, "mismatch outside the declared range"):
         plant = make_plant(**mismatch)
-        prompt, unharmed, count, delays_s = 0, 0, 0, []
+        prompt, count, delays_s = 0, 0, []
         for make in MAKERS.values():
             for seed in range(4_000, 4_000 + episodes):
                 brake_s, harm_s = onset(nominal, plant, driver, make(ORACLE, LIMITS, seed), seed)
                 count += 1
                 prompt += brake_s is not None and brake_s <= BRAKE_WITHIN_S
-                unharmed += brake_s is not None or harm_s is None
                 delays_s += [] if brake_s is None else [brake_s]
                 if harm_s is not None:
                     late += brake_s is None or brake_s > harm_s + BRAKE_WITHIN_S
-                total += 1
         name = ", ".join(f"{key} {value:g}" for key, value in mismatch.items())
-        bench.add(
-            Measurement(
-                metric=f"braked within 100 ms of onset, {name}",
-                value=prompt / count,
-                unit="share",
-                interval=clopper_pearson(prompt, count),
-                n=count,
-                target=">= 0.99" if "payload_kg" in mismatch else "",
-                compared_with=f"median {1e3 * float(np.median(delays_s)):.0f} ms"
-                if delays_s
-                else "never braked",
-            )
-        )
+        seen = f"median {1e3 * float(np.median(delays_s)):.0f} ms" if delays_s else "never braked"
+        add_prompt(bench, f"braked within 100 ms of onset, {name}", prompt, count, seen)
+        prompt_of_all, total = prompt_of_all + prompt, total + count
+    add_prompt(bench, "braked within 100 ms of onset, all of them", prompt_of_all, total)
+    add_prompt(bench, "outside: no violation lasted 100 ms without the brake", total - late, total)
+
+
+def add_prompt(bench: Benchmark, name: str, good: int, count: int, seen: str = "") -> None:
     bench.add(
         Measurement(
-            metric="outside: no violation lasted 100 ms without the brake",
-            value=1 - late / total,
+            metric=name,
+            value=good / count,
             unit="share",
-            interval=clopper_pearson(total - late, total),
-            n=total,
+            interval=clopper_pearson(good, count),
+            n=count,
+            compared_with=seen,
             target=">= 0.99",
         )
     )
@@ -345,8 +339,9 @@ def onset(
     driver.reset(measured)
     before = 300 + seed * 37 % 200
     measured = go_on(nominal, driver, adversary, Judge(nominal, LIMITS), measured, before)
+    # A brake before there is a reason is a false alarm and no prompt answer.
     if driver.filter is None or driver.filter.latched is not None:
-        return 0.0, None
+        raise RuntimeError(f"seed {seed}: the brake latched on the nominal arm")
     plant.load(nominal.save())
     judge = Judge(plant, LIMITS)
     judge.look()
@@ -498,6 +493,10 @@ def main() -> None:
             "episode is the unit of evidence."
         )
         bench.note(f"Declared range of mismatch: {list(INSIDE)}; outside: {list(OUTSIDE)}.")
+        bench.note(
+            "The load, friction and delay outside the range, the residuals and the headroom were "
+            "chosen on other seeds of the same arm. A delay shows only when a command changes."
+        )
         bench.note("Simulation evidence; it is no conformity with any standard.")
 
 
