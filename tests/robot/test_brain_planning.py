@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from loopwright.robot.brain.default import SymbolicBrain
 from loopwright.robot.brain.symbolic import plan_for
 from loopwright.robot.brain.validate import check_graph
 from loopwright.robot.journal.fold import RobotState
-from loopwright.robot.knowledge import NoPlan, Problem
+from loopwright.robot.knowledge import NoPlan, NotSeen, Problem
 from loopwright.robot.logic import all_met, conditions
+from loopwright.robot.memory.memory import Memory
 from loopwright.robot.task import Step, TaskGraph
 
 
@@ -57,8 +59,9 @@ def test_what_holds_already_needs_no_step() -> None:
 
 def test_without_a_way_there_is_no_plan() -> None:
     only_arm = {"arm-1": ROBOTS["arm-1"]}
-    with pytest.raises(NoPlan, match="no way to get to on\\(red-cube, tray\\) with arm-1"):
+    with pytest.raises(NoPlan, match="no way to get to on\\(red-cube, tray\\) with arm-1") as no:
         SymbolicBrain(THINGS).plan(problem("bring the red cube to the tray", only_arm))
+    assert no.type is NoPlan, "everything was seen, so looking again is of no use"
     with pytest.raises(NoPlan, match="no robot is at work"):
         SymbolicBrain(THINGS).plan(problem("bring the red cube to the tray", {}))
 
@@ -106,3 +109,11 @@ def test_a_graph_that_holds_passes() -> None:
         steps=(GO, PICK, replace(LOAD, after=("a", "b"))), goal=conditions("on(red-cube, cart-1)")
     )
     check_graph(graph, ROBOTS, THINGS, START)
+
+
+def test_what_nobody_has_seen_is_said(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "memory.db", THINGS)
+    asked = Problem(instruction="pick up the red cube", goal=(), robots=ROBOTS, memory=memory)
+    with pytest.raises(NotSeen, match=r"nobody has seen .*red-cube"):
+        SymbolicBrain(THINGS).plan(asked)
+    memory.close()

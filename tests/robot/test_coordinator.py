@@ -18,6 +18,8 @@ from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.coordinator.moves import Rules
 from loopwright.robot.journal.fold import TaskState, fold
 from loopwright.robot.journal.journal import Journal
+from loopwright.robot.knowledge import NotSeen, Problem
+from loopwright.robot.task import TaskGraph
 
 RULES = Rules(patience_s=0.3, grace_s=0.5)
 
@@ -32,12 +34,13 @@ class Fleet:
     runners: dict[str, ToyRunner] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     coordinator: Coordinator | None = None
+    brain: ToyBrain = field(default_factory=ToyBrain)
 
     def begin(self) -> Coordinator:
         self.coordinator = Coordinator(
             journal=Journal(self.folder / "journal.db"),
             memory=ToyMemory(),
-            brain=ToyBrain(),
+            brain=self.brain,
             bus=self.bus,
             rules=RULES,
         )
@@ -157,6 +160,35 @@ def test_what_is_not_understood_is_refused_with_the_reason(fleet: Fleet) -> None
     task = fleet.do("ring")
     assert (task.refused, task.outcome) == (True, "failed")
     assert "say which bells" in task.reason
+
+
+class ShortSightedBrain(ToyBrain):
+    """Cannot plan before it was looked around a few times."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def plan(self, problem: Problem) -> TaskGraph:
+        self.looks -= 1
+        if self.looks >= 0:
+            raise NotSeen("no way; nobody has seen the bells")
+        return super().plan(problem)
+
+
+@pytest.mark.parametrize(("looks", "outcome"), [(1, "succeeded"), (1000, "failed")])
+def test_a_plan_waits_until_things_are_seen_and_not_for_ever(
+    tmp_path: Path, looks: int, outcome: str
+) -> None:
+    fleet = Fleet(tmp_path, brain=ShortSightedBrain(looks))
+    try:
+        fleet.begin()
+        fleet.add("r1")
+        fleet.wait_for("r1")
+        task = fleet.do("ring a")
+        assert (task.outcome, task.refused) == (outcome, outcome == "failed")
+        assert outcome == "succeeded" or "nobody has seen the bells" in task.reason
+    finally:
+        fleet.close()
 
 
 def test_a_new_coordinator_goes_on_where_the_last_one_was_cut_off(fleet: Fleet) -> None:

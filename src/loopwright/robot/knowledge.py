@@ -37,6 +37,10 @@ class NoPlan(LoopwrightError):
     """There is no graph for an instruction; the message is for the person who gave it."""
 
 
+class NotSeen(NoPlan):
+    """There is none by what is known, and something is not known: it may help to look."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
     """What a brain is asked."""
@@ -64,5 +68,6 @@ class Brain(Protocol):
 
         Raises:
             NoPlan: It was not understood, is ambiguous, impossible or not allowed.
+            NotSeen: There may be one once everything has been seen; it is asked again then.
         """
         ...

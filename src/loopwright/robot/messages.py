@@ -108,6 +108,8 @@ class Joined(Message):
     coordinator_epoch: int
     parts: tuple[str, ...]
     skills: tuple[Mapping[str, Json], ...]
+    sightings: tuple[Mapping[str, Json], ...] = ()
+    """What it sees and feels, so that nobody plans with a robot that nobody has seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -167,6 +167,7 @@ class Agent:
                     coordinator_epoch=message.epoch,
                     parts=tuple(sorted(self._parts)),
                     skills=tuple(c.to_json() for c in self._skills.contracts),
+                    sightings=self._sightings(),
                 )
             )
 

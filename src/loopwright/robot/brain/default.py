@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from loopwright.robot.brain.language.meaning import goal_of
+from loopwright.robot.brain.language.meaning import Ambiguous, goal_of
+from loopwright.robot.brain.language.wish import NotAllowed, NotUnderstood
 from loopwright.robot.brain.symbolic import plan_for
-from loopwright.robot.knowledge import NoPlan, Problem
+from loopwright.robot.knowledge import NoPlan, NotSeen, Problem
+from loopwright.robot.logic import Fact, Facts
 from loopwright.robot.memory.things import Things
 from loopwright.robot.task import TaskGraph
 
@@ -30,8 +32,19 @@ class SymbolicBrain:
 
         Raises:
             NoPlan: It was not understood, is ambiguous, impossible or not allowed.
+            NotSeen: There is none as far as is known, and nobody knows where something is.
         """
         facts = problem.memory.facts()
+        try:
+            return self._plan(problem, facts)
+        except (NotUnderstood, NotAllowed, Ambiguous):
+            raise
+        except NoPlan as error:
+            if unseen := self._unseen(facts):
+                raise NotSeen(f"{error}; nobody has seen {', '.join(unseen)}") from error
+            raise
+
+    def _plan(self, problem: Problem, facts: Facts) -> TaskGraph:
         goal = problem.goal or goal_of(problem.instruction, self._things, facts)
         if not problem.robots:
             raise NoPlan("no robot is at work")
@@ -43,3 +56,24 @@ class SymbolicBrain:
             within_s=self._within_s,
             reading=" and ".join(str(c) for c in goal),
         )
+
+    def _unseen(self, facts: Facts) -> list[str]:
+        """Return the things of which nobody can say where they are."""
+        stations = self._things.of_kind("station")
+        return [
+            thing.name
+            for thing in self._things
+            if thing.kind != "station"
+            and _is_unknown(
+                facts,
+                *(Fact("on", (thing.name, c.name)) for c in self._things.carriers)
+                if thing.kind == "object"
+                else (Fact("at", (thing.name, s.name)) for s in stations),
+            )
+        ]
+
+
+def _is_unknown(facts: Facts, *either: Fact) -> bool:
+    """Tell whether none of some facts is known to hold, and one may."""
+    truths = [facts(fact) for fact in either]
+    return True not in truths and None in truths

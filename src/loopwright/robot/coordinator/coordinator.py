@@ -21,7 +21,7 @@ from loopwright.robot.coordinator import moves
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState, IntentState, TaskState, fold
 from loopwright.robot.journal.journal import Entry, Journal
-from loopwright.robot.knowledge import Brain, NoPlan, Problem, WorldMemory
+from loopwright.robot.knowledge import Brain, NoPlan, NotSeen, Problem, WorldMemory
 from loopwright.robot.logic import all_met, unmet
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.task import Outcome, TaskGraph
@@ -292,6 +292,7 @@ class Coordinator:
         self._memory.take(Sighting.from_json(s) for s in sightings)
 
     def _joined(self, message: say.Joined) -> None:
+        self._see(message.sightings)
         known = self._state.robots.get(message.robot)
         same = self._incarnations.get(message.robot) == message.incarnation
         self._heard_s[message.robot] = time.monotonic()
@@ -533,7 +534,7 @@ class Coordinator:
 
         def think() -> None:
             try:
-                graph = self._brain.plan(problem)
+                graph = self._plan_when_seen(problem)
             except NoPlan as error:
                 text = str(error)
                 self._inbox.put(lambda: self._refused(move, text))
@@ -544,6 +545,17 @@ class Coordinator:
                 self._inbox.put(lambda: self._planned(move, graph))
 
         threading.Thread(target=think, name=f"plan {move.task}", daemon=True).start()
+
+    def _plan_when_seen(self, problem: Problem) -> TaskGraph:
+        """Return the brain's graph; what it misses is looked for as long as patience lasts."""
+        until_s = time.monotonic() + self._rules.patience_s
+        while True:
+            try:
+                return self._brain.plan(problem)
+            except NotSeen:
+                if time.monotonic() > until_s or self._stopping.wait(REPEAT_S / 2):
+                    raise
+                self._inbox.put(self._look)
 
     def _planned(self, move: moves.AskPlan, graph: TaskGraph) -> None:
         self._planning.discard(move.task)
