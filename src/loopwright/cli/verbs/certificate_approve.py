@@ -10,7 +10,7 @@ import tyro
 
 from loopwright.cli.site import DEFAULT_PLACE, Place
 from loopwright.core.digest import canonical_json
-from loopwright.recipes.certification import find_rig, identity_of
+from loopwright.loop.certification import find_rig, identity_of
 from loopwright.safety.certificate.document import Certificate
 from loopwright.safety.certificate.issue import approve
 from loopwright.safety.certificate.verify import read_certificate

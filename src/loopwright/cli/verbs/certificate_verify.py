@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from loopwright.cli.site import DEFAULT_PLACE, Place
-from loopwright.recipes.certification import find_rig, identity_of
+from loopwright.loop.certification import find_rig, identity_of
 from loopwright.safety.certificate.document import Certificate
 from loopwright.safety.certificate.verify import (
     SUSPENSION,

@@ -12,7 +12,7 @@ import tyro
 from loopwright.cli.progress import progress_bar
 from loopwright.cli.site import DEFAULT_PLACE, Place
 from loopwright.core.digest import canonical_json
-from loopwright.recipes.certification import (
+from loopwright.loop.certification import (
     Request,
     identity_of,
     open_campaign,

@@ -9,7 +9,7 @@ anything.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
@@ -146,9 +146,11 @@ class Tally:
         """Return every claim with what has been counted."""
         return tuple(self._claims())
 
-    def standing(self) -> tuple[Standing, str]:
-        """Return how it stands, and why, in one sentence."""
+    def standing(self, arms: Collection[Arm] = ARMS) -> tuple[Standing, str]:
+        """Return how it stands, or how some of its arms do, and why, in one sentence."""
         for (stratum, arm), count in self.cells.items():
+            if arm not in arms:
+                continue
             planned = len(self.plan.stratum(stratum).seeds)
             if count.unclear > self.plan.max_unknown_share * planned:
                 return "blocked", (
@@ -156,7 +158,7 @@ class Tally:
                     f"outcome, more than {self.plan.max_unknown_share:.0%} of {planned}; "
                     "find out why"
                 )
-        claims = self.claims()
+        claims = [claim for claim in self.claims() if claim.arm in arms]
         for claim in claims:
             planned = len(self.plan.stratum(claim.stratum).seeds)
             if claim.is_lost(planned - claim.episodes):
@@ -170,11 +172,13 @@ class Tally:
         """Tell whether a claim is shown and its outcomes are known well enough."""
         return claim.is_met and claim.unknown <= self.plan.max_unknown_share * claim.episodes
 
-    def open_cells(self) -> tuple[Cell, ...]:
-        """Return the cells that have an open claim and seeds left."""
+    def open_cells(self, arms: Collection[Arm] = ARMS) -> tuple[Cell, ...]:
+        """Return the cells, of these arms, that have an open claim and seeds left."""
         waiting = {(c.stratum, c.arm) for c in self._claims() if not self.is_met(c)}
         return tuple(
-            cell for cell in self.cells if cell in waiting and self.next_seed(*cell) is not None
+            cell
+            for cell in self.cells
+            if cell[1] in arms and cell in waiting and self.next_seed(*cell) is not None
         )
 
     def _claims(self) -> Iterator[Claim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,9 +86,10 @@ class Request:
 class Subject:
     """Everything that is tested, in working order."""
 
+    folder: Path
+    """Of the candidate; its policy is loaded when the first episode is due."""
     scenario: Scenario
     rig: Rig
-    policy: Policy
     identity: Identity
     sealed: str
     """Digest by which the candidate's own manifest knows it."""
@@ -104,9 +105,9 @@ def open_subject(request: Request) -> Subject:
     scenario = get_scenario(request.scenario)
     rig = find_rig(scenario, request.rig)
     return Subject(
+        folder=request.candidate,
         scenario=scenario,
         rig=rig,
-        policy=load_policy(request.candidate),
         identity=identity_of(request.candidate, scenario, rig),
         sealed=Candidate.open(request.candidate).digest,
     )
@@ -222,43 +223,62 @@ def open_campaign(
 def run_campaign(campaign: Campaign, subject: Subject, progress: ProgressSink) -> str:
     """Run episodes until every claim is shown or one is lost, and return how it stands.
 
-    One episode of every open cell in turn, each logged before the next begins. A campaign that is
-    lost or blocked is ended; one that is shown is left open until its certificate is issued.
+    A campaign that is lost or blocked is ended; one that is shown is left open until its
+    certificate is issued.
     """
-    with ExitStack() as stack:
-        worlds = {
-            arm: stack.enter_context(closing(subject.rig.make_world(filtered=arm == "filter-on")))
-            for arm in ARMS
-        }
-        while campaign.standing()[0] == "open":
-            cells = campaign.tally.open_cells()
-            for stratum, arm in cells:
-                campaign.record(_trial(campaign, subject, worlds[arm], stratum, arm))
-            progress(progress_of(campaign), _say(campaign))
+    run_arms(campaign, subject, progress)
     standing, _ = campaign.standing()
     if standing != "shown":
         campaign.end()
     return standing
 
 
+def run_arms(
+    campaign: Campaign, subject: Subject, progress: ProgressSink, arms: Sequence[Arm] = ARMS
+) -> None:
+    """Run episodes of some arms until each of their claims is shown, or one is lost.
+
+    One episode of every open cell in turn, each logged before the next begins. What other arms
+    show plays no part, so two processes may run one arm each, and a campaign that was cut short
+    comes to the same counts.
+    """
+    with ExitStack() as stack:
+        worlds = {
+            arm: stack.enter_context(closing(subject.rig.make_world(filtered=arm == "filter-on")))
+            for arm in arms
+        }
+        policy = load_policy(subject.folder)
+        while campaign.tally.standing(arms)[0] == "open":
+            for stratum, arm in campaign.tally.open_cells(arms):
+                campaign.record(_trial(campaign, subject, policy, worlds[arm], stratum, arm))
+            progress(progress_of(campaign, arms), _say(campaign, arms))
+
+
 def _trial(
-    campaign: Campaign, subject: Subject, world: WatchedWorld, stratum: str, arm: Arm
+    campaign: Campaign,
+    subject: Subject,
+    policy: Policy,
+    world: WatchedWorld,
+    stratum: str,
+    arm: Arm,
 ) -> Trial:
     """Run the next episode of a cell."""
     seed = campaign.tally.next_seed(stratum, arm)
     assert seed is not None
     assert split_of(seed) == "sealed"
-    outcomes = _outcomes(subject, world, seed)
+    outcomes = _outcomes(subject, policy, world, seed)
     kinds = campaign.plan.kinds(arm)
     return Trial(
         stratum=stratum, arm=arm, seed=seed, failed={kind: outcomes[kind] for kind in kinds}
     )
 
 
-def _outcomes(subject: Subject, world: WatchedWorld, seed: int) -> dict[str, bool | None]:
+def _outcomes(
+    subject: Subject, policy: Policy, world: WatchedWorld, seed: int
+) -> dict[str, bool | None]:
     """Run one episode and return what failed in it; None where nobody can say."""
     try:
-        _, verdict = attempt(subject.scenario, world, subject.policy, seed, subject.sealed)
+        _, verdict = attempt(subject.scenario, world, policy, seed, subject.sealed)
     except INFRASTRUCTURE:
         return {"violation": None, "task-failure": None}
     is_known = not verdict.flags.get("infrastructure", False)
@@ -270,18 +290,19 @@ def _outcomes(subject: Subject, world: WatchedWorld, seed: int) -> dict[str, boo
     }
 
 
-def progress_of(campaign: Campaign) -> float:
-    """Return roughly how far a campaign has come: the least evidence of a claim, in [0, 1]."""
-    claims = campaign.claims()
+def progress_of(campaign: Campaign, arms: Sequence[Arm] = ARMS) -> float:
+    """Return roughly how far some arms have come: the least evidence of a claim, in [0, 1]."""
     shares = [
         claim.log_evidence() / claim.log_threshold
         if claim.bound is not None
         else claim.episodes / claim.least_episodes
-        for claim in claims
+        for claim in campaign.claims()
+        if claim.arm in arms
     ]
     return min(1.0, max(0.0, min(shares)))
 
 
-def _say(campaign: Campaign) -> str:
-    failed = sum(claim.failed for claim in campaign.claims() if claim.kind == "violation")
-    return f"{campaign.tally.episodes:,} episodes, {failed} with a violation"
+def _say(campaign: Campaign, arms: Sequence[Arm]) -> str:
+    counted = [c for c in campaign.claims() if c.kind == "violation" and c.arm in arms]
+    episodes, failed = sum(c.episodes for c in counted), sum(c.failed for c in counted)
+    return f"{episodes:,} episodes, {failed} with a violation"

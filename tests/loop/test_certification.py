@@ -13,9 +13,8 @@ import pytest
 from loopwright.cli import main
 from loopwright.core.errors import InvalidConfig, NotCertified, UnknownName, Untrusted
 from loopwright.core.scenario import split_seed
-from loopwright.models.linear.policy import save
-from loopwright.recipes import certification
-from loopwright.recipes.certification import (
+from loopwright.loop import certification
+from loopwright.loop.certification import (
     FIRST_SEED,
     Request,
     find_rig,
@@ -24,6 +23,7 @@ from loopwright.recipes.certification import (
     plan_for,
     run_campaign,
 )
+from loopwright.models.linear.policy import save
 from loopwright.safety.body import Measured
 from loopwright.safety.certificate.issue import approve, issue
 from loopwright.safety.certificate.verify import open_for_deployment
