@@ -36,10 +36,7 @@ from benchmarks.instructions_judge import (
 )
 from loopwright.core.errors import SafetyError
 from loopwright.robot.brain.default import SymbolicBrain
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
-from loopwright.robot.drivers.warehouse.model import arms_of
-from loopwright.robot.drivers.warehouse.simulation import Warehouse
+from loopwright.robot.drivers.warehouse.things import things
 from loopwright.robot.fleet.fleet import Fleet, run_fleet
 from loopwright.robot.fleet.warehouse import skills_of, world_folder
 from loopwright.robot.journal.fold import RobotState, TaskState
@@ -48,6 +45,10 @@ from loopwright.robot.logic import Fact, Facts, Symbols
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.task import TaskGraph
 from loopwright.safety.guard.signals import LineState
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.driver import WarehouseDriver
+from loopwright.simulation.warehouse.model import arms_of
+from loopwright.simulation.warehouse.physics import Warehouse
 
 LISTS = ("first", "held_out")
 LONGEST_S = 420.0
@@ -152,7 +153,7 @@ def plan_row(instruction: Instruction, name: str) -> Row:
     began_s = time.process_time()
     graph, reason = None, ""
     try:
-        graph = SymbolicBrain(layout.things()).plan(problem)
+        graph = SymbolicBrain(things()).plan(problem)
     except NoPlan as error:
         reason = f"{type(error).__name__}: {error}"
     after = end_of(graph, robots, start).true if graph else start.true

@@ -16,19 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
-from loopwright.robot.drivers.warehouse.model import arms_of
 from loopwright.robot.drivers.warehouse.signals import (
-    MOBILE,
-    Scene,
-    State,
     WorldSignals,
     read_scene,
     read_state,
-    yaw_of,
 )
 from loopwright.robot.logic import Fact
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.driver import WarehouseDriver
+from loopwright.simulation.warehouse.layout import MOBILE
+from loopwright.simulation.warehouse.model import arms_of
+from loopwright.simulation.warehouse.state import Scene, State, yaw_of
 
 LIST = Path(__file__).parent / "instructions.json"
 RESTS_WITHIN_M = 0.012

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from loopwright.core.errors import SafetyError, UnknownName
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.body import limits_of, make_body
-from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
-from loopwright.robot.drivers.warehouse.model import arms_of
 from loopwright.robot.drivers.warehouse.senses import Camera, Eyes
-from loopwright.robot.drivers.warehouse.signals import Wanted
-from loopwright.robot.drivers.warehouse.simulation import Warehouse
+from loopwright.robot.drivers.warehouse.things import things
 from loopwright.robot.fleet.fleet import run_fleet
 from loopwright.robot.logic import Condition
 from loopwright.robot.memory.memory import Memory
 from loopwright.robot.skill import GaveUp, Skill
 from loopwright.robot.skills.tabletop import drive, pick, place
 from loopwright.safety.guard.stops import press_stop
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.body import limits_of, make_body
+from loopwright.simulation.warehouse.driver import WarehouseDriver
+from loopwright.simulation.warehouse.model import arms_of
+from loopwright.simulation.warehouse.physics import Warehouse
 
 
 class SimulatedHands:
@@ -45,8 +45,7 @@ class SimulatedHands:
     def run(self, skill: Skill, **values: Any) -> None:
         for command in skill.body(self, **values):
             applied = self.driver.grips() if command is None else command
-            now = Wanted(time_s=float("inf"), stopping=False, applied=applied)
-            self._world.step({self.robot: now})
+            self._world.step({self.robot: applied})
             self.refresh()
 
 
@@ -57,7 +56,7 @@ def world() -> Warehouse:
 
 def believed(world: Warehouse, folder: Path) -> Memory:
     """Return what somebody believes who has looked through every eye and camera once."""
-    memory = Memory(folder / "memory.db", layout.things())
+    memory = Memory(folder / "memory.db", things())
     for robot in layout.ROBOTS:
         driver = WarehouseDriver(robot)
         eyes = Eyes(

@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-import numpy as np
+from typing import Any, Literal
 
 from loopwright.core.errors import ContractError, InvalidConfig, UnknownName
+from loopwright.core.motion import GaveUp as GaveUp
+from loopwright.core.motion import Hands as Hands
+from loopwright.core.motion import Motion
 from loopwright.robot.logic import Condition, conditions
 
 ParameterKind = Literal["object", "place", "robot", "number", "text"]
@@ -39,10 +40,6 @@ Place = typing.NewType("Place", str)
 """Annotates a parameter that names a place, a surface or a container."""
 Robot = typing.NewType("Robot", str)
 """Annotates a parameter that names another robot."""
-
-Motion = Generator[np.ndarray | None, None, None]
-"""The body of a skill: one command a control step, float64 ``(N,)`` in the units of the robot's
-:class:`~loopwright.safety.body.BodySpec`; None to keep still, and keep what is held."""
 
 _KINDS: dict[Any, ParameterKind] = {
     Entity: "object",
@@ -56,10 +53,6 @@ _KINDS: dict[Any, ParameterKind] = {
 
 class SkillError(ContractError):
     """A skill broke its contract, or cannot be called like this."""
-
-
-class GaveUp(Exception):
-    """Raised inside a body that sees it cannot succeed: an honest end, with its reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,43 +169,6 @@ class BoundContract:
     ensures: tuple[Condition, ...]
     resources: tuple[str, ...]
     """Names of resources, those of the robot with its name: ``"arm-1/gripper"``."""
-
-
-class Hands(Protocol):
-    """What the body of a skill holds of its robot while it runs."""
-
-    @property
-    def robot(self) -> str:
-        """Name of the robot."""
-        ...
-
-    @property
-    def rate_hz(self) -> float:
-        """Control steps per second."""
-        ...
-
-    @property
-    def position(self) -> np.ndarray:
-        """float64 ``(N,)``: measured coordinates, now."""
-        ...
-
-    @property
-    def speed(self) -> np.ndarray:
-        """float64 ``(N,)``: measured speeds, now."""
-        ...
-
-    @property
-    def driver(self) -> Any:
-        """The driver, for what only this kind of robot has (kinematics, gripper state)."""
-        ...
-
-    def where(self, entity: str) -> np.ndarray:
-        """Return where something is believed to be: float64 ``(7,)``, metres and quaternion wxyz.
-
-        Raises:
-            GaveUp: Nobody has seen it.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

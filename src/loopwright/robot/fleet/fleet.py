@@ -17,9 +17,9 @@ from loopwright.robot.access import Access
 from loopwright.robot.brain.default import SymbolicBrain
 from loopwright.robot.bus import Bus, LocalBus
 from loopwright.robot.coordinator.coordinator import Coordinator
-from loopwright.robot.drivers.warehouse import layout
 from loopwright.robot.drivers.warehouse.senses import Camera
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene
+from loopwright.robot.drivers.warehouse.things import things as warehouse_things
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.fleet.warehouse import RobotAgent, cell_of, world_folder
 from loopwright.robot.journal.fold import TaskState
@@ -32,6 +32,7 @@ from loopwright.safety.guard.cell import Cell, run_cell
 from loopwright.safety.guard.signals import LineState
 from loopwright.safety.guard.stops import press_stop, put_release, sign_release
 from loopwright.safety.statement import Signed
+from loopwright.simulation.warehouse import layout
 
 CAMERA_PERIOD_S = 0.5
 _JOIN_WITHIN_S = 30.0
@@ -140,7 +141,7 @@ def run_fleet(
         SafetyError: A part did not come up; the message says which and where to look.
     """
     site = FleetSite.open(folder)
-    things = layout.things()
+    things = warehouse_things()
     with ExitStack() as stack:
         stack.enter_context(site.alone())
         stack.enter_context(_world(site))

@@ -13,10 +13,6 @@ from loopwright.robot.agent.agent import Agent
 from loopwright.robot.agent.intents import IntentLog
 from loopwright.robot.bus import Bus
 from loopwright.robot.cerebellum.tick import Cerebellum, TickingHands
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.body import entry, limits_of
-from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
-from loopwright.robot.drivers.warehouse.model import arms_of
 from loopwright.robot.drivers.warehouse.senses import Eyes
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene, read_state
 from loopwright.robot.fleet.port import GuardPort
@@ -24,6 +20,10 @@ from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.skill import GaveUp, Skill, SkillSet
 from loopwright.robot.skills.tabletop import drive, pick, place
 from loopwright.safety.guard.config import Bounds, CellConfig, Part, RobotConfig
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.body import entry, limits_of
+from loopwright.simulation.warehouse.driver import WarehouseDriver
+from loopwright.simulation.warehouse.model import arms_of
 
 SIMULATED = Bounds(late_s=2.0, guard_s=2.5, command_s=2.5, line_s=2.5, reading_s=2.5, policy_s=3.0)
 """Patience for a simulation whose many processes share few cores, where nobody can be hurt. A real

@@ -1,1 +1,1 @@
-"""A small warehouse with four robots of different kinds, simulated with contact physics."""
+"""The robots of the simulated warehouse behind the interface of a real fleet's."""

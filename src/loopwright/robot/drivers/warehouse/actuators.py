@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from loopwright.core.errors import SafetyError
-from loopwright.robot.drivers.warehouse.model import arms_of, coordinates_of
 from loopwright.robot.drivers.warehouse.signals import (
     Wanted,
     WorldSignals,
@@ -16,6 +15,7 @@ from loopwright.robot.drivers.warehouse.signals import (
     write_wanted,
 )
 from loopwright.safety.body import Measured, RobotEntry
+from loopwright.simulation.warehouse.model import arms_of, coordinates_of
 
 _BEGIN_WITHIN_S = 20.0
 

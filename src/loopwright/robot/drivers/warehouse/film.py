@@ -9,28 +9,22 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.model import (
-    FINGER_WAY_M,
-    arms_of,
-    coordinates_of,
-    scene,
-)
 from loopwright.robot.drivers.warehouse.signals import (
     WorldSignals,
     read_scene,
     read_state,
 )
 from loopwright.simulation.graphics import choose_backend
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.model import (
+    scene,
+)
+from loopwright.simulation.warehouse.picture import Frame, place
 from loopwright.store.video import FilmWriter
 
 SAMPLES_PER_S = 10.0
 FRAMES_PER_S = 20.0
 """Twice as fast as it was."""
-_GRASP_M = layout.CUBE_M / 2
-Frame = tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, tuple[bool, ...]]]
 
 
 class Filming:
@@ -76,7 +70,7 @@ class Filming:
         writer = FilmWriter(path, height_px=480, width_px=640, rate_hz=FRAMES_PER_S)
         try:
             for number, frame in enumerate(self._kept):
-                _place(model, data, frame)
+                place(model, data, frame)
                 mujoco.mj_kinematics(model, data)
                 mujoco.mj_camlight(model, data)
                 renderer.update_scene(data, camera="overview")
@@ -95,20 +89,3 @@ class Filming:
                 positions = {n: s.position for n, s in states.items() if s}
                 touched = {n: s.touched for n, s in states.items() if s}
                 self._kept.append((now.poses, positions, touched))
-
-
-def _place(model: object, data: object, frame: Frame) -> None:
-    """Put everything where it was in one frame."""
-    poses, positions, touched = frame
-    for cube in layout.CUBES:
-        start = model.body(cube).jntadr[0]
-        address = model.jnt_qposadr[start]
-        data.qpos[address : address + 7] = poses[cube]
-    for robot, position in positions.items():
-        joints = coordinates_of(robot)
-        for joint, value in zip(joints, position, strict=False):
-            data.qpos[model.joint(joint).qposadr[0]] = value
-        for arm, holds in zip(arms_of(robot), touched[robot], strict=True):
-            for finger in (1, 2):
-                opening = _GRASP_M if holds else FINGER_WAY_M
-                data.qpos[model.joint(f"{arm}/finger{finger}").qposadr[0]] = opening

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.driver import WarehouseDriver
-from loopwright.robot.drivers.warehouse.model import arms_of
-from loopwright.robot.drivers.warehouse.signals import MOBILE, Scene, State
 from loopwright.robot.sighting import Sighting
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.driver import WarehouseDriver
+from loopwright.simulation.warehouse.layout import MOBILE
+from loopwright.simulation.warehouse.model import arms_of
+from loopwright.simulation.warehouse.state import Scene, State
 
 EYE_SIGMA_M = 0.003
 CAMERA_SIGMA_M = 0.006

@@ -8,19 +8,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.model import arms_of, coordinates_of
 from loopwright.safety.guard.exchange import SignalReader, SignalWriter, create_signal
-
-MOBILE = tuple(name for name in layout.ROBOTS if "base" in layout.PARTS[name])
-SEEN = (*layout.CUBES, *MOBILE)
-"""What moves, in the order of the scene's poses."""
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.layout import SEEN
+from loopwright.simulation.warehouse.model import arms_of, coordinates_of
+from loopwright.simulation.warehouse.state import Scene, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,27 +28,6 @@ class Wanted:
     stopping: bool
     applied: np.ndarray
     """float64 ``(N,)``."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class State:
-    """What the sensors of a robot say."""
-
-    time_s: float
-    position: np.ndarray
-    speed: np.ndarray
-    touched: tuple[bool, ...]
-    """Per arm: whether both pads touch one thing."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Scene:
-    """Where everything that moves truly is: for eyes, cameras and judges, never for planning."""
-
-    time_s: float
-    simulated_s: float
-    poses: dict[str, np.ndarray]
-    """Name to float64 ``(7,)``: metres, quaternion wxyz."""
 
 
 class WorldSignals:
@@ -150,12 +126,6 @@ def read_scene(reader: SignalReader) -> Scene | None:
     time_s, simulated_s, *flat = sample.values
     poses = np.array(flat).reshape(-1, 7)
     return Scene(time_s=time_s, simulated_s=simulated_s, poses=dict(zip(SEEN, poses, strict=True)))
-
-
-def yaw_of(pose: np.ndarray) -> float:
-    """Return the heading of an upright pose, radians."""
-    w, x, y, z = pose[3:]
-    return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
 
 
 def _sizes(robot: str) -> tuple[int, int]:

@@ -4,9 +4,6 @@ It follows what the drives want, and holds every robot still whose drive is sile
 is too slow it lets simulated time fall behind rather than take larger steps.
 """
 
-# MuJoCo's bindings are compiled and carry no types.
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
 import signal
@@ -15,133 +12,21 @@ import threading
 import time
 from pathlib import Path
 
-import mujoco
 import numpy as np
 
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.body import wiring
-from loopwright.robot.drivers.warehouse.model import (
-    ARM_HOME_RAD,
-    FINGER_WAY_M,
-    RATE_HZ,
-    TIMESTEP_S,
-    arm_joints,
-    arms_of,
-    base_joints,
-    coordinates_of,
-    scene,
-)
 from loopwright.robot.drivers.warehouse.signals import (
-    MOBILE,
-    SEEN,
-    Scene,
-    State,
     Wanted,
     WorldSignals,
     read_wanted,
     write_scene,
     write_state,
 )
+from loopwright.simulation.warehouse.model import RATE_HZ
+from loopwright.simulation.warehouse.physics import Warehouse
 
 SILENT_S = 0.1
 """A drive that was silent for so long wants its robot to stand."""
-_HOLD_GAIN_PER_S = 20.0
-_SUBSTEPS = round(1.0 / (RATE_HZ * TIMESTEP_S))
 _FARTHEST_BEHIND_S = 0.25
-
-
-class SimulatedRobot:
-    """One robot in the shared simulation: where its numbers are, and how it stops."""
-
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, robot: str) -> None:
-        """Look everything up."""
-        self.robot, self._data = robot, data
-        joints, self._arms = coordinates_of(robot), arms_of(robot)
-        self._qpos = [model.joint(j).qposadr[0] for j in joints]
-        self._dof = [model.joint(j).dofadr[0] for j in joints]
-        drives = [model.actuator(j).id for j in joints]
-        self._ctrl = [*drives, *(model.actuator(f"{arm}/grip").id for arm in self._arms)]
-        self._pads = [
-            (model.geom(f"{arm}/pad1").id, model.geom(f"{arm}/pad2").id) for arm in self._arms
-        ]
-        self._joints, self.size = len(joints), len(self._ctrl)
-        self._brakes = np.array(wiring(robot).stop_deceleration)
-        self._stands = False
-        self._held_at, self._slowing = np.zeros(len(joints)), np.zeros(len(joints))
-
-    def drive(self, wanted: Wanted | None) -> None:
-        """Pass what is wanted on to the motors."""
-        if wanted is None or wanted.stopping or time.monotonic() - wanted.time_s > SILENT_S:
-            self._stand()
-        else:
-            self._stands = False
-            self._data.ctrl[self._ctrl] = wanted.applied
-
-    def _stand(self) -> None:
-        """Brake, then hold the position; what is gripped stays gripped."""
-        data = self._data
-        if not self._stands:
-            self._stands = True
-            self._held_at = data.qpos[self._qpos].copy()
-            self._slowing = data.qvel[self._dof].copy()
-        slower = self._brakes / RATE_HZ
-        self._slowing -= np.clip(self._slowing, -slower, slower)
-        self._held_at += self._slowing / RATE_HZ
-        error = self._held_at - data.qpos[self._qpos]
-        data.ctrl[self._ctrl[: self._joints]] = self._slowing + _HOLD_GAIN_PER_S * error
-
-    def state(self, time_s: float) -> State:
-        """Return what its sensors say."""
-        position, speed = np.zeros(self.size), np.zeros(self.size)
-        position[: self._joints] = self._data.qpos[self._qpos]
-        speed[: self._joints] = self._data.qvel[self._dof]
-        touched = tuple(self._touch(pads) for pads in self._pads)
-        return State(time_s=time_s, position=position, speed=speed, touched=touched)
-
-    def _touch(self, pads: tuple[int, int]) -> bool:
-        """Tell whether both pads touch one thing."""
-        pairs = self._data.contact.geom
-        touched = []
-        for pad in pads:
-            mine = pairs[(pairs == pad).any(axis=1)]
-            touched.append(set(mine[mine != pad].tolist()))
-        return bool(touched[0] & touched[1])
-
-
-class Warehouse:
-    """The simulation."""
-
-    def __init__(self) -> None:
-        """Build it, everything at its start and at rest."""
-        self.model = mujoco.MjModel.from_xml_string(scene())
-        self.data = mujoco.MjData(self.model)
-        for robot, start in layout.ROBOTS.items():
-            if robot in MOBILE:
-                self._put(base_joints(robot), start)
-            for arm in arms_of(robot):
-                self._put(arm_joints(arm), ARM_HOME_RAD)
-                self._put((f"{arm}/finger1", f"{arm}/finger2"), (FINGER_WAY_M,) * 2)
-                self.data.ctrl[self.model.actuator(f"{arm}/grip").id] = -1.0
-        mujoco.mj_forward(self.model, self.data)
-        self.robots = {name: SimulatedRobot(self.model, self.data, name) for name in layout.ROBOTS}
-
-    def step(self, wanted: dict[str, Wanted | None]) -> None:
-        """Let one control step pass."""
-        for name, robot in self.robots.items():
-            robot.drive(wanted.get(name))
-        mujoco.mj_step(self.model, self.data, _SUBSTEPS)
-
-    def scene(self, time_s: float) -> Scene:
-        """Return where everything is."""
-        poses = {
-            name: np.concatenate([self.data.body(name).xpos, self.data.body(name).xquat])
-            for name in SEEN
-        }
-        return Scene(time_s=time_s, simulated_s=self.data.time, poses=poses)
-
-    def _put(self, joints: tuple[str, ...], values: tuple[float, ...]) -> None:
-        for joint, value in zip(joints, values, strict=True):
-            self.data.qpos[self.model.joint(joint).qposadr[0]] = value
 
 
 def run(folder: Path, ended: threading.Event) -> None:
@@ -154,13 +39,21 @@ def run(folder: Path, ended: threading.Event) -> None:
     scene_writer = signals.scene_writer()
     due_s = time.monotonic()
     while not ended.is_set():
-        world.step({name: read_wanted(reader) for name, reader in wanted.items()})
+        now_s = time.monotonic()
+        world.step({name: _applied(read_wanted(r), now_s) for name, r in wanted.items()})
         now_s = time.monotonic()
         for name, robot in world.robots.items():
             write_state(states[name], robot.state(now_s))
         write_scene(scene_writer, world.scene(now_s))
         due_s = max(due_s + 1.0 / RATE_HZ, now_s - _FARTHEST_BEHIND_S)
         ended.wait(max(0.0, due_s - time.monotonic()))
+
+
+def _applied(wanted: Wanted | None, now_s: float) -> np.ndarray | None:
+    """Return what the motors follow; None to stand."""
+    if wanted is None or wanted.stopping or now_s - wanted.time_s > SILENT_S:
+        return None
+    return wanted.applied
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from loopwright.core.errors import MissingExtra
-from loopwright.robot.skill import GaveUp, Hands, Motion
+from loopwright.core.motion import GaveUp, Hands, Motion
 
 GAIN_PER_S = 6.0
 """How fast an error of position is corrected."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import mujoco
 
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.model import RATE_HZ, arms_of, coordinates_of, scene
 from loopwright.safety.body import RobotEntry
 from loopwright.safety.limits import Limits, Wall
 from loopwright.simulation.mujoco_body import MujocoBody, Wiring
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.model import RATE_HZ, arms_of, coordinates_of, scene
 
 _ARM_BRAKES = (6.0, 6.0, 6.0, 6.0, 8.0, 8.0, 8.0)
 _BASE_BRAKES = (1.5, 1.5, 2.0)
@@ -31,7 +31,7 @@ def make_body(*, robot: str) -> MujocoBody:
 def entry(robot: str) -> RobotEntry:
     """Return how a process comes by a robot's body."""
     return RobotEntry(
-        body="loopwright.robot.drivers.warehouse.body:make_body", config={"robot": robot}
+        body="loopwright.simulation.warehouse.body:make_body", config={"robot": robot}
     )
 
 

@@ -13,8 +13,9 @@ import mujoco
 import numpy as np
 
 from loopwright.core.errors import UnknownName
-from loopwright.robot.drivers.warehouse import layout
-from loopwright.robot.drivers.warehouse.model import (
+from loopwright.core.motion import GaveUp, Hands
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.model import (
     ARM_HOME_RAD,
     ARM_SPEED_RAD_S,
     BASE_SPEED,
@@ -25,7 +26,6 @@ from loopwright.robot.drivers.warehouse.model import (
     coordinates_of,
     scene,
 )
-from loopwright.robot.skill import GaveUp, Hands
 
 _IK_STEPS = 120
 _IK_STEP_S = 0.05

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from loopwright.robot.drivers.warehouse import layout
+from loopwright.simulation.warehouse import layout
 
 RATE_HZ = 100.0
 """Control steps per second."""

@@ -1,12 +1,10 @@
-"""Where everything is: the one description that the simulation and the memory are made from."""
+"""Where everything is: the one description that simulation and memories are made from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from loopwright.robot.memory.things import Thing, Things
 
 Size3 = tuple[float, float, float]
 TABLE_TOP_M = 0.42
@@ -94,59 +92,7 @@ PARTS = {
     "mover-1": ("arm", "gripper", "base"),
     "duo-1": ("arm", "gripper"),
 }
-_CHINESE_ROBOTS = {
-    "arm-1": ("机械臂",), "cart-1": ("小车",), "mover-1": ("移动机器人",), "duo-1": ("双臂机器人",),
-}  # fmt: skip
 
-
-def things() -> Things:
-    """Return everything in the warehouse that has a name."""
-    found = [
-        Thing(
-            name=name,
-            kind="station",
-            position_m=(*centre_m, 0.0),
-            radius_m=STATION_RADIUS_M,
-            words={"zh": chinese},
-        )
-        for name, (centre_m, chinese) in STATIONS.items()
-    ]
-    found += [
-        Thing(
-            name=name,
-            kind="surface",
-            position_m=(*s.centre_m, TABLE_TOP_M),
-            size_m=(s.size_m[0], s.size_m[1], 0.10),
-            capacity=s.capacity,
-            words=s.words,
-        )
-        for name, s in SURFACES.items()
-    ]
-    for name, start in ROBOTS.items():
-        moves = "base" in PARTS[name]
-        found.append(
-            Thing(
-                name=name,
-                kind="robot",
-                position_m=None if moves else (start[0], start[1], 0.0),
-                deck_m=DECK_M if name == "cart-1" else None,
-                size_m=DECK_SIZE_M if name == "cart-1" else (0.0, 0.0, 0.0),
-                capacity=2,
-                drift_m_per_root_s=0.02 if moves else 0.0,
-                parts=PARTS[name],
-                words={"en": (name.split("-")[0],), "zh": _CHINESE_ROBOTS[name]},
-            )
-        )
-    for name, (_, chinese, _) in CUBES.items():
-        color = name.split("-")[0]
-        found.append(
-            Thing(
-                name=name,
-                kind="object",
-                size_m=(CUBE_M, CUBE_M, CUBE_M),
-                drift_m_per_root_s=0.001,
-                properties={"color": color, "shape": "cube"},
-                words={"en": (f"{color} cube",), "zh": (chinese, "方块")},
-            )
-        )
-    return Things(found)
+MOBILE = tuple(name for name in ROBOTS if "base" in PARTS[name])
+SEEN = (*CUBES, *MOBILE)
+"""What moves, in the order of the scene's poses."""

@@ -1,0 +1,1 @@
+"""A small warehouse with four robots of different kinds, simulated with contact physics."""
