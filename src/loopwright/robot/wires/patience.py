@@ -9,7 +9,9 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-_SHORTEST_S, _LONGEST_S, _GROWTH = 0.002, 0.05, 1.2
+_SHORTEST_S, _LONGEST_S = 0.001, 0.05
+_SHARE = 0.05
+"""How much longer than needed anybody waits at most, as a share of the time waited."""
 
 _T = TypeVar("_T")
 
@@ -29,11 +31,14 @@ class Patience:
 
     async def until(self, true: Callable[[], bool], timeout_s: float) -> None:
         """Return when something is true, time is up, or the server ends."""
-        pause_s, loop = _SHORTEST_S, asyncio.get_running_loop()
-        end_s = loop.time() + timeout_s
-        while not true() and loop.time() < end_s and not self.over:
-            await asyncio.sleep(min(pause_s, max(0.0, end_s - loop.time())))
-            pause_s = min(pause_s * _GROWTH, _LONGEST_S)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        while not true() and not self.over:
+            waited_s = loop.time() - began_s
+            if waited_s >= timeout_s:
+                return
+            pause_s = min(max(_SHORTEST_S, _SHARE * waited_s), _LONGEST_S)
+            await asyncio.sleep(min(pause_s, timeout_s - waited_s))
 
     async def urgently(self, act: Callable[[], _T]) -> _T:
         """Run something in a thread of its own supply: a stop never waits behind a question."""
