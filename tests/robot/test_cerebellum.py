@@ -81,6 +81,18 @@ def break_down(hands: Hands) -> Motion:
 SKILLS = SkillSet(advance, pretend, break_down)
 
 
+class Catch:
+    """A latch that anybody may release."""
+
+    reason: str | None = None
+
+    def press(self, reason: str) -> None:
+        self.reason = reason
+
+    def release(self, releases: str) -> None:
+        self.reason = None
+
+
 def robot() -> tuple[Slider, Cerebellum]:
     port = Slider()
     hands = TickingHands(
@@ -90,8 +102,7 @@ def robot() -> tuple[Slider, Cerebellum]:
         hands=hands,
         skills=SKILLS,
         look=tuple,
-        release=lambda by, signature: None,
-        halt=lambda reason: port.rest(),
+        latch=Catch(),
         stillness=Stillness(within_s=0.5),
     )
     return port, cerebellum

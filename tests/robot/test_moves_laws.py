@@ -20,7 +20,7 @@ from loopwright.robot.coordinator.moves import (
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState, fold
 from loopwright.robot.journal.journal import Entry
-from loopwright.robot.logic import Fact, Truth, all_met, conditions
+from loopwright.robot.logic import Condition, Fact, Truth, all_met, conditions
 from loopwright.robot.skill import Parameter, SkillContract, SkillError
 from loopwright.robot.task import Outcome, Step, TaskGraph
 
@@ -45,6 +45,7 @@ SKILLS = (
         resources=("base", "zone:aisle"),
     ),
     SkillContract(name="sweep", ensures=conditions("swept(hall)")),  # takes the whole robot
+    SkillContract(name="patrol", ensures=conditions("swept(hall)"), resources=("zone:aisle",)),
     SkillContract(name="shout", resources=("arm",), repeatable=False),  # ensures nothing
 )
 OTHER_RING = SkillContract(
@@ -92,6 +93,11 @@ GRAPHS = (
     TaskGraph(
         steps=(Step(id="a", skill="sweep", robot="r1"), _ring("b", robot="r1")),
         goal=conditions("rung(north)"),
+    ),
+    # Takes a place of the world, and so the whole robot.
+    TaskGraph(
+        steps=(Step(id="a", skill="patrol"), _ring("b"), Step(id="c", skill="sweep")),
+        goal=conditions("rung(north)", "swept(hall)"),
     ),
 )
 
@@ -186,6 +192,10 @@ class History:
     def stop(self, pick: int) -> None:
         self.write(happened.StopPressed(robot=(*ROBOTS, None)[pick % 4], by="me"))
 
+    def hold(self, pick: int) -> None:
+        reason = "its guard has latched" if pick % 2 else ""
+        self.write(happened.RobotHeld(robot=ROBOTS[pick // 2 % 3], reason=reason))
+
     def release(self, pick: int) -> None:
         robot = (*ROBOTS, None)[pick % 4]
         self.write(happened.StopReleased(robot=robot, by="me", signature=""))
@@ -229,6 +239,7 @@ HAPPENINGS = (
     History.refuse,
     History.task_event,
     History.stop,
+    History.hold,
     History.release,
     History.pass_time,
 )
@@ -367,7 +378,8 @@ def obeys(history: History, move: Move) -> None:
         bound = robot.skills[move.step.skill].bound(robot.name, move.step.values)
         assert all_met(bound.requires, history.facts) is True
         assert robot.alive
-        assert not state.stops & {None, robot.name}
+        assert not state.stops.keys() & {None, robot.name}
+        assert robot.name not in state.held
         assert task.status == "running"
         assert move.step in task.ready()
         attempts = [i for i in task.intents if i.step == move.step.id]
@@ -385,7 +397,10 @@ def obeys(history: History, move: Move) -> None:
 
 
 def nothing_waits_without_a_reason(history: History, moves: list[Move]) -> None:
-    """A task with nothing open gets a move, or is kept waiting by a pause, a stop or a resource."""
+    """A task with nothing open gets a move, or is kept waiting by a pause, a stop or a resource.
+
+    Or by a robot that was lost just now and may come back.
+    """
     state = history.state
     alive = [r for r in state.robots.values() if r.alive]
     all_stopped = bool(alive) and all(state.is_stopped(r.name) for r in alive)
@@ -397,13 +412,32 @@ def nothing_waits_without_a_reason(history: History, moves: list[Move]) -> None:
     for task in state.open_tasks:
         if task.open_intents or task.id in moved or task.status == "paused" or all_stopped:
             continue
-        assert task.status == "running"
-        able = [(r, s) for s in task.ready() for r in alive if can(r, s)]
-        assert able
+        assert task.status == "running" or not alive
+        lost = {r.name for r in state.robots.values() if may_return(history, r)}
+        if lost and (not alive or lost & {i.robot for i in task.intents}):
+            continue
+        capable = [(r, s) for s in task.ready() for r in state.robots.values() if can(r, s)]
+        able = [(r, s) for r, s in capable if r.alive]
+        assert able or any(r.name in lost for r, _ in capable)
+        taken = [
+            (r, s) for r, s in able if state.is_stopped(r.name) or clash(wants(r, s), busy)
+        ]
+        soon = {s.id for r, s in taken if all_met(requires(r, s), history.facts) is True}
         for robot, step in able:
-            assert state.is_stopped(robot.name) or clash(wants(robot, step), busy), (
+            assert (robot, step) in taken or step.id in soon, (
                 f"{robot.name} could do {step.id} of {task.id}"
             )
+
+
+def may_return(history: History, robot: RobotState) -> bool:
+    """Tell whether a robot was lost so lately that it may come back."""
+    lost_s = robot.lost_s
+    return not robot.alive and lost_s is not None and history.time_s - lost_s < RULES.return_s
+
+
+def requires(robot: RobotState, step: Step) -> tuple[Condition, ...]:
+    """What must hold before a step begins."""
+    return robot.skills[step.skill].bound(robot.name, step.values).requires
 
 
 def nothing_is_held_twice(state: FleetState) -> None:
@@ -417,14 +451,20 @@ def nothing_is_held_twice(state: FleetState) -> None:
 
 def holds(intent: IntentState) -> tuple[str, ...]:
     """What an attempt keeps others from."""
-    bound = intent.contract.bound(intent.robot, intent.values)
-    return bound.resources or (f"{intent.robot}/whole",)
+    return with_robot(intent.contract.bound(intent.robot, intent.values).resources, intent.robot)
 
 
 def wants(robot: RobotState, step: Step) -> tuple[str, ...]:
     """What a step would keep others from."""
-    bound = robot.skills[step.skill].bound(robot.name, step.values)
-    return bound.resources or (f"{robot.name}/whole",)
+    return with_robot(
+        robot.skills[step.skill].bound(robot.name, step.values).resources, robot.name
+    )
+
+
+def with_robot(resources: tuple[str, ...], robot: str) -> tuple[str, ...]:
+    """A skill that names no part of its robot takes all of it, whatever else it takes."""
+    own = any(r.startswith(f"{robot}/") for r in resources)
+    return resources if own else (*resources, f"{robot}/whole")
 
 
 def clash(wanted: Sequence[str], taken: set[str]) -> bool:

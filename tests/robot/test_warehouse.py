@@ -133,7 +133,7 @@ def test_a_fleet_does_what_is_asked_and_stops_when_told(tmp_path: Path) -> None:
         assert stopped.outcome != "succeeded"
         until = threading.Event()
         until.wait(1.0)
-        assert "cart-1" in fleet.coordinator.look_at(lambda s: set(s.stops))  # type: ignore[operator]
+        assert "cart-1" in fleet.coordinator.look_at(lambda s: set(s.held))  # type: ignore[operator]
     with (
         pytest.raises(SafetyError, match="of an earlier run is still open"),
         run_fleet(tmp_path / "fleet"),

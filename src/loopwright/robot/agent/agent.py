@@ -87,7 +87,6 @@ class Agent:
         self._robot_epoch = 0
         self._joined_epoch = 0
         self._heard_s = time.monotonic()
-        self._stopped = False
         self._leaving = threading.Event()
         self._ends: list[Callable[[], None]] = []
         self._pulse = threading.Thread(target=self._live, name=f"pulse {robot}", daemon=True)
@@ -120,19 +119,15 @@ class Agent:
     @_hear.register
     def _(self, message: say.Stop) -> None:
         # First the robot, then everything else.
-        self._runner.stop(f"emergency stop by {message.by}")
-        with self._lock:
-            self._stopped = True
-            self._cancel_all("stopped", f"emergency stop by {message.by}")
+        with suppress(StorageError):  # it holds, though this process's successor may not know
+            self._runner.stop(f"emergency stop by {message.by}")
+        self._cancel_all("stopped", f"emergency stop by {message.by}")
 
     @_hear.register
     def _(self, message: say.Release) -> None:
-        try:
+        # Where the signature is no good it stays stopped, as its pulse says.
+        with suppress(LoopwrightError):
             self._runner.release(message.by, message.signature)
-        except LoopwrightError:
-            return  # it stays stopped, as its pulse says
-        with self._lock:
-            self._stopped = False
 
     @_hear.register
     def _(self, message: say.Welcome) -> None:
@@ -197,8 +192,8 @@ class Agent:
             return f"coordinator epoch {order.coordinator_epoch} is over, now {self._log.epoch}"
         if order.robot_epoch != self._robot_epoch:
             return f"the order is for epoch {order.robot_epoch}, this is {self._robot_epoch}"
-        if self._stopped:
-            return "an emergency stop is latched"
+        if (why := self._runner.held()) is not None:
+            return why
         try:
             self._skills[order.skill].contract.check(order.values)
         except LoopwrightError as error:
@@ -278,7 +273,7 @@ class Agent:
                     robot=self.robot,
                     incarnation=self.incarnation,
                     running=tuple(self._running),
-                    held=self._runner.held() or ("an emergency stop" if self._stopped else ""),
+                    held=self._runner.held() or "",
                 )
             )
             if time.monotonic() - self._heard_s > self._deadman_s:

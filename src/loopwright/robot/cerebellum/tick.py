@@ -53,6 +53,23 @@ class Port(Protocol):
         ...
 
 
+class Latch(Protocol):
+    """What keeps a stopped robot stopped (:class:`loopwright.robot.latch.StopLatch`)."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the robot is stopped; None if it is not."""
+        ...
+
+    def press(self, reason: str) -> None:
+        """Latch a stop."""
+        ...
+
+    def release(self, releases: str) -> object:
+        """End it if that is signed by somebody who may, or raise."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stillness:
     """When a robot counts as standing still."""
@@ -102,8 +119,7 @@ class Cerebellum:
         hands: TickingHands,
         skills: SkillSet,
         look: Callable[[], tuple[Sighting, ...]],
-        release: Callable[[str, str], None],
-        halt: Callable[[str], None],
+        latch: Latch,
         stillness: Stillness | None = None,
     ) -> None:
         """Join robot, skills and senses.
@@ -112,15 +128,13 @@ class Cerebellum:
             hands: The robot.
             skills: What it can do.
             look: Returns what its sensors see now.
-            release: Given who and a signature, releases the latched stop, or raises.
-            halt: Given a reason, stops the robot at once and latches; must not wait.
+            latch: Keeps a stop until it is released.
             stillness: When it counts as standing.
         """
         self._hands, self._skills = hands, skills
-        self.look, self._release, self._halt = look, release, halt
+        self.look, self._latch = look, latch
         self._stillness = stillness or Stillness()
         self._busy = threading.Lock()
-        self._halted = threading.Event()
         self.late_s = 0.0
         """The latest that a tick has ever been."""
 
@@ -134,17 +148,16 @@ class Cerebellum:
 
     def stop(self, reason: str) -> None:
         """Stop at once and latch."""
-        self._halted.set()
-        self._halt(reason)
+        self._hands.port.rest()
+        self._latch.press(reason)
 
     def held(self) -> str | None:
         """Return why the robot may not move; None if it may."""
-        return "an emergency stop" if self._halted.is_set() else self._hands.port.stopped()
+        return self._latch.reason or self._hands.port.stopped()
 
     def release(self, by: str, signature: str) -> None:
         """Release the latch, if the signature allows it."""
-        self._release(by, signature)
-        self._halted.clear()
+        self._latch.release(signature)
 
     def _run(self, order: RunSkill, cancelled: threading.Event) -> tuple[Claim, str]:
         try:

@@ -320,11 +320,12 @@ class Coordinator:
 
     def _hold(self, robot: str, why: str) -> None:
         """Keep a robot that may not move out of everything until it may again."""
-        held = robot in self._state.stops
-        if why and not self._state.is_stopped(robot):
-            self._write(happened.StopPressed(robot=robot, by=f"{robot}: {why}"))
-        elif held and not why:
-            self._write(happened.StopReleased(robot=robot, by=robot, signature=""))
+        if why != self._state.held.get(robot, ""):
+            self._write(happened.RobotHeld(robot=robot, reason=why))
+        pressed = self._state.stops.get(robot) or self._state.stops.get(None)
+        if pressed and not why:
+            # It was not there when the stop was pressed, or has forgotten it.
+            self._bus.publish(say.orders_to(robot), say.Stop(by=pressed))
 
     def _inquire(self, intent: IntentState) -> None:
         self._bus.publish(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import socket
 import subprocess
 import sys
 import threading
@@ -11,27 +11,30 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from loopwright.core.errors import DamagedData, SafetyError
+from loopwright.core.errors import SafetyError
 from loopwright.robot import messages as say
 from loopwright.robot.access import Access
 from loopwright.robot.brain.default import SymbolicBrain
-from loopwright.robot.bus import Bus, LocalBus
+from loopwright.robot.bus import Bus
 from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.drivers.warehouse.senses import Camera
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene
 from loopwright.robot.drivers.warehouse.things import things as warehouse_things
+from loopwright.robot.fleet.processes import RobotProcesses, run_robots
 from loopwright.robot.fleet.site import FleetSite
-from loopwright.robot.fleet.warehouse import RobotAgent, cell_of, world_folder
+from loopwright.robot.fleet.warehouse import cell_of, world_folder
 from loopwright.robot.journal.fold import TaskState
 from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain
+from loopwright.robot.latch import read_releases
 from loopwright.robot.memory.memory import Memory
 from loopwright.robot.wires.http import make_app
+from loopwright.robot.wires.secret import FleetSecret
 from loopwright.robot.wires.serve import serve
+from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 from loopwright.safety.guard.cell import Cell, run_cell
 from loopwright.safety.guard.signals import LineState
-from loopwright.safety.guard.stops import press_stop, put_release, sign_release
-from loopwright.safety.statement import Signed
+from loopwright.safety.guard.stops import RELEASE, press_stop, put_release
 from loopwright.simulation.warehouse import layout
 
 CAMERA_PERIOD_S = 0.5
@@ -42,11 +45,17 @@ class Fleet:
     """Everything that runs, for whoever shows or serves it."""
 
     def __init__(
-        self, site: FleetSite, cell: Cell, coordinator: Coordinator, memory: Memory, bus: Bus
+        self,
+        site: FleetSite,
+        cell: Cell,
+        coordinator: Coordinator,
+        memory: Memory,
+        bus: Bus,
+        processes: RobotProcesses,
     ) -> None:
         """Hold the parts."""
         self.site, self.cell, self.coordinator = site, cell, coordinator
-        self.memory, self.bus = memory, bus
+        self.memory, self.bus, self.processes = memory, bus, processes
         self.url = ""
         """Where it answers over HTTP and MCP."""
 
@@ -76,34 +85,19 @@ class Fleet:
         """Release a stop.
 
         Args:
-            robot: Which; None for all, which needs an operator's signature.
+            robot: Which; None for all, and for the line of their guards.
             by: Who asks.
-            signature: The signed statement that :meth:`sign_release` returns, as JSON.
+            signature: What :meth:`FleetSite.sign_releases` returned.
 
         Raises:
             DamagedData: The signature is none.
             SafetyError: The guards did not accept it.
         """
-        line = self.cell.line()
-        if robot is None and line is not None and line.state is LineState.DOWN:
-            try:
-                signed = Signed.from_json(json.loads(signature))
-            except ValueError as error:
-                raise DamagedData(f"this is no signed release: {error}") from error
-            put_release(self.cell.config.releases, signed)
-            self.cell.wait_until(LineState.UP)
+        for signed in read_releases(signature):
+            if signed.statement.kind == RELEASE:
+                put_release(self.cell.config.releases, signed)
+                self.cell.wait_until(LineState.UP)
         self.coordinator.release(robot, by=by, signature=signature)
-
-    def sign_release(self, note: str) -> str:
-        """Return the release of the newest stop, signed with the operator's key, as JSON.
-
-        Raises:
-            SafetyError: Nothing has stopped.
-        """
-        stop = self.cell.stop()
-        if stop is None:
-            raise SafetyError("nothing has stopped")
-        return json.dumps(sign_release(stop, self.site.operator_key(), note).to_json())
 
     def wait_for_robots(self, within_s: float = _JOIN_WITHIN_S) -> None:
         """Wait until every robot has reported for work.
@@ -146,7 +140,9 @@ def run_fleet(
         stack.enter_context(site.alone())
         stack.enter_context(_world(site))
         cell = stack.enter_context(run_cell(cell_of(site)))
-        bus = LocalBus()
+        endpoint = f"tcp/127.0.0.1:{_free_port()}"
+        secret = FleetSecret.read(site.secret)
+        bus = ZenohBus(ZenohSettings(name="coordinator", listen=endpoint), secret)
         stack.callback(bus.close)
         memory = Memory(site.memory, things)
         stack.callback(memory.close)
@@ -159,15 +155,12 @@ def run_fleet(
             bus=bus,
             on_entry=on_entry,
         )
-        for robot in layout.ROBOTS:
-            agent = RobotAgent(site, robot, bus)
-            agent.start()
-            stack.callback(agent.close)
+        robots = stack.enter_context(run_robots(site, tuple(layout.ROBOTS), endpoint))
         _raise_the_line(cell, site, release)
         stack.enter_context(_cameras(site, bus))
         coordinator.start()
         stack.callback(coordinator.close)
-        fleet = Fleet(site, cell, coordinator, memory, bus)
+        fleet = Fleet(site, cell, coordinator, memory, bus, robots)
         door = make_app(coordinator, memory, Access.read(site.tokens), journal, button=fleet)
         server = stack.enter_context(serve(door))
         fleet.url = server.url
@@ -176,6 +169,12 @@ def run_fleet(
         fleet.wait_for_robots()
         bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=0))
         yield fleet
+
+
+def _free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
 
 
 def _raise_the_line(cell: Cell, site: FleetSite, release: str) -> None:

@@ -4,8 +4,8 @@
 
     journal.db memory.db      what happened, what was seen
     access.json               tokens by role, for its owner's eyes
-    keys/ ring.json           who may release a stop; the recorders' key
-    agents/ROBOT.log          what each robot has begun
+    keys/ ring.json           who may release a stop; the recorders' key; the secret of the bus
+    agents/ROBOT.log          what each robot has begun; ROBOT.stop while it is stopped
     flights/ cell/            black boxes; stops and releases
 """
 
@@ -21,8 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopwright.core.digest import digest_bytes
-from loopwright.core.errors import DamagedData, StorageError, WorkspaceBusy
+from loopwright.core.errors import DamagedData, SafetyError, StorageError, WorkspaceBusy
 from loopwright.robot.access import Access
+from loopwright.robot.latch import read_stop, sign_release, write_releases
+from loopwright.robot.wires.secret import FleetSecret
+from loopwright.safety.guard.config import STOP_LOG
+from loopwright.safety.guard.stops import Stop, is_released, newest_stop, read_stop_log
+from loopwright.safety.guard.stops import sign_release as sign_line_release
 from loopwright.safety.keys import Holder, KeyRing, Role, SigningKey
 
 _SHARED = Path("/dev/shm")
@@ -52,6 +57,8 @@ class FleetSite:
             site._make_keys()
         if not site.tokens.exists():
             Access.create(site.tokens)
+        if not site.secret.exists():
+            FleetSecret.create(site.secret)
         KeyRing.read(site.ring)
         return site
 
@@ -84,6 +91,44 @@ class FleetSite:
     def agents(self) -> Path:
         """What robots have begun."""
         return self.folder / "agents"
+
+    @property
+    def secret(self) -> Path:
+        """What the processes of the fleet know each other by."""
+        return self.keys / "bus.secret"
+
+    def latch(self, robot: str) -> Path:
+        """Return the file that is there while a robot is stopped."""
+        return self.agents / f"{robot}.stop"
+
+    def sign_releases(self, robot: str | None, note: str) -> str:
+        """Sign the release of what is stopped, with the operator's key.
+
+        Args:
+            robot: Which; None for all, and for the line of their guards.
+            note: What was found, and what was done.
+
+        Returns:
+            Signed releases as they travel to the fleet.
+
+        Raises:
+            SafetyError: Nothing is stopped.
+            InvalidConfig: The note is empty.
+        """
+        key = self.operator_key()
+        names = [path.stem for path in self.agents.glob("*.stop")] if robot is None else [robot]
+        stops = [stop for name in sorted(names) if (stop := read_stop(self.latch(name), name))]
+        signed = [sign_release(stop, key, note) for stop in stops]
+        if robot is None and (line := self._stop_of_the_line()):
+            signed.append(sign_line_release(line, key, note))
+        if not signed:
+            raise SafetyError(f"{robot} is not stopped" if robot else "nothing is stopped")
+        return write_releases(*signed)
+
+    def _stop_of_the_line(self) -> Stop | None:
+        log = self.cell / STOP_LOG
+        events = read_stop_log(log)[0] if log.exists() else []
+        return None if is_released(events) else newest_stop(events)
 
     @property
     def flights(self) -> Path:

@@ -17,9 +17,11 @@ from loopwright.robot.drivers.warehouse.senses import Eyes
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene, read_state
 from loopwright.robot.fleet.port import GuardPort
 from loopwright.robot.fleet.site import FleetSite
+from loopwright.robot.latch import StopLatch
 from loopwright.robot.skill import GaveUp, Skill, SkillSet
 from loopwright.robot.skills.tabletop import drive, pick, place
 from loopwright.safety.guard.config import Bounds, CellConfig, Part, RobotConfig
+from loopwright.safety.keys import KeyRing
 from loopwright.simulation.warehouse import layout
 from loopwright.simulation.warehouse.body import entry, limits_of
 from loopwright.simulation.warehouse.driver import WarehouseDriver
@@ -113,8 +115,7 @@ class RobotAgent:
                 hands=hands,
                 skills=skills,
                 look=eyes.look,
-                halt=lambda reason: self._port.rest(),
-                release=lambda by, signature: None,
+                latch=StopLatch(site.latch(robot), robot, KeyRing.read(site.ring)),
             ),
             log=IntentLog(site.agents / f"{robot}.log"),
             bus=bus,

@@ -67,6 +67,8 @@ class TaskAsked(Event):
     """Follows the instruction down to the last joint command."""
     instruction: str
     by: str
+    deadline_s: float | None = None
+    """Seconds after it was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +148,18 @@ class TaskResumed(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TaskLate(Event):
+    """A task is expected to miss its deadlines, or no longer."""
+
+    KIND: ClassVar[str] = "task-late"
+    task: str
+    late_s: float
+    """By how much at worst; 0 when it is expected to be in time again."""
+    proven: bool
+    """Whether no schedule does better by what is known; else it is the best that was found."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TaskEnded(Event):
     """A task is over; its goal was looked at, unless it was refused."""
 
@@ -178,6 +192,16 @@ class StopReleased(Event):
     signature: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RobotHeld(Event):
+    """A robot says that it may not move, or that it may again."""
+
+    KIND: ClassVar[str] = "robot-held"
+    robot: str
+    reason: str
+    """A latched stop of its own, or of its guard; empty: it may move again."""
+
+
 EVENTS: dict[str, type[Event]] = {
     event.KIND: event
     for event in (
@@ -192,9 +216,11 @@ EVENTS: dict[str, type[Event]] = {
         CancelAsked,
         TaskPaused,
         TaskResumed,
+        TaskLate,
         TaskEnded,
         StopPressed,
         StopReleased,
+        RobotHeld,
     )
 }
 

@@ -40,6 +40,8 @@ class IntentState:
     reason: str = ""
     claim: str = ""
     unmet: tuple[str, ...] = ()
+    ended_s: float | None = None
+    """Wall clock; None while it is open."""
 
     @property
     def is_open(self) -> bool:
@@ -67,6 +69,21 @@ class TaskState:
     reason: str = ""
     refused: bool = False
     cancelled: bool = False
+    deadline_s: float | None = None
+    """Seconds after it was asked for."""
+    expected_late_s: float = 0.0
+    """By how much it was last expected to miss its deadlines."""
+    ended_s: float | None = None
+    """Wall clock; None while it is open."""
+
+    @property
+    def due_s(self) -> float | None:
+        """Wall clock of the deadline."""
+        return None if self.deadline_s is None else self.asked_s + self.deadline_s
+
+    def overdue_s(self, now_s: float) -> float:
+        """Return by how much a moment is after the deadline; 0 before it or without one."""
+        return 0.0 if self.due_s is None else max(0.0, now_s - self.due_s)
 
     @property
     def open_intents(self) -> tuple[IntentState, ...]:
@@ -109,6 +126,8 @@ class RobotState:
     skills: Mapping[str, SkillContract]
     alive: bool = True
     lost_because: str = ""
+    lost_s: float | None = None
+    """Wall clock of when it was lost; None while it is alive."""
 
 
 @dataclass(slots=True)
@@ -121,8 +140,10 @@ class FleetState:
     tasks: dict[str, TaskState] = field(default_factory=dict)
     robots: dict[str, RobotState] = field(default_factory=dict)
     intents: dict[str, IntentState] = field(default_factory=dict)
-    stops: set[str | None] = field(default_factory=set)
-    """Robots whose stop is latched; None stands for the whole fleet."""
+    stops: dict[str | None, str] = field(default_factory=dict)
+    """Robots whose stop somebody pressed, with who did; None stands for the whole fleet."""
+    held: dict[str, str] = field(default_factory=dict)
+    """Robots that say themselves that they may not move, and why."""
 
     def apply(self, entry: Entry) -> None:
         """Take one event into account."""
@@ -130,8 +151,12 @@ class FleetState:
         self._apply(entry.event, entry)
 
     def is_stopped(self, robot: str) -> bool:
-        """Tell whether an emergency stop holds a robot."""
-        return None in self.stops or robot in self.stops
+        """Tell whether a stop holds a robot, by what was pressed or by what it says itself."""
+        return bool(self.why_stopped(robot))
+
+    def why_stopped(self, robot: str) -> str:
+        """Return who stopped a robot, or what did; empty if nothing holds it."""
+        return self.stops.get(robot) or self.stops.get(None) or self.held.get(robot, "")
 
     @property
     def open_tasks(self) -> tuple[TaskState, ...]:
@@ -159,7 +184,7 @@ class FleetState:
     @_apply.register
     def _(self, event: happened.RobotLost, entry: Entry) -> None:
         robot = self.robots[event.robot]
-        robot.alive, robot.lost_because = False, event.reason
+        robot.alive, robot.lost_because, robot.lost_s = False, event.reason, entry.time_s
 
     @_apply.register
     def _(self, event: happened.TaskAsked, entry: Entry) -> None:
@@ -170,6 +195,7 @@ class FleetState:
             by=event.by,
             asked_s=entry.time_s,
             number=entry.number,
+            deadline_s=event.deadline_s,
         )
 
     @_apply.register
@@ -208,6 +234,7 @@ class FleetState:
         if intent.is_open:  # the first word stands
             intent.outcome, intent.reason = event.outcome, event.reason
             intent.claim, intent.unmet = event.claim, event.unmet
+            intent.ended_s = entry.time_s
 
     @_apply.register
     def _(self, event: happened.CancelAsked, entry: Entry) -> None:
@@ -228,20 +255,32 @@ class FleetState:
             task.status = "running"
 
     @_apply.register
+    def _(self, event: happened.TaskLate, entry: Entry) -> None:
+        self.tasks[event.task].expected_late_s = event.late_s
+
+    @_apply.register
     def _(self, event: happened.TaskEnded, entry: Entry) -> None:
         task = self.tasks[event.task]
+        task.ended_s = entry.time_s
         task.status, task.outcome, task.reason = "ended", event.outcome, event.reason
         task.refused, task.cancelled = event.refused, event.cancelled
 
     @_apply.register
     def _(self, event: happened.StopPressed, entry: Entry) -> None:
-        self.stops.add(event.robot)
+        self.stops.setdefault(event.robot, event.by)
 
     @_apply.register
     def _(self, event: happened.StopReleased, entry: Entry) -> None:
-        self.stops.discard(event.robot)
         if event.robot is None:
             self.stops.clear()
+        self.stops.pop(event.robot, None)
+
+    @_apply.register
+    def _(self, event: happened.RobotHeld, entry: Entry) -> None:
+        if event.reason:
+            self.held[event.robot] = event.reason
+        else:
+            self.held.pop(event.robot, None)
 
 
 def fold(entries: Iterable[Entry]) -> FleetState:

@@ -12,6 +12,9 @@ from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.stage import resolve_entry
 from loopwright.safety.body import Body, RobotEntry
 
+STOP_LOG = "stops.log"
+"""Name of the watchdog's log of stops among the logs of a cell."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
@@ -134,7 +137,7 @@ class CellConfig:
     @property
     def stop_log(self) -> Path:
         """The watchdog's log of stops."""
-        return self.logs / "stops.log"
+        return self.logs / STOP_LOG
 
     @property
     def releases(self) -> Path:
