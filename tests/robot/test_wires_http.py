@@ -47,6 +47,9 @@ ROUTES = [
     ("POST", "/tasks/{task}/pause", "operate"),
     ("POST", "/tasks/{task}/resume", "operate"),
     ("GET", "/robots", "observe"),
+    ("GET", "/fleet", "observe"),
+    ("GET", "/cameras", "observe"),
+    ("GET", "/cameras/{camera}", "observe"),
     ("GET", "/memory", "observe"),
     ("GET", "/memory/{thing}", "observe"),
     ("GET", "/events", "observe"),
@@ -54,6 +57,10 @@ ROUTES = [
     ("POST", "/release", "resume"),
     ("*", "/mcp", "observe"),
 ]
+PAGE = ["/", *(f"/page/{name}" for name in (
+    "page.css", "page.js", "door.js", "drawing.js", "map.js", "tasks.js", "journal.js"
+))]  # fmt: skip
+"""Open to anybody, and empty."""
 MAY = {
     "observe": {"observe"},
     "operate": {"observe", "operate"},
@@ -64,7 +71,8 @@ MAY = {
 
 def test_every_route_is_known_to_this_test(fleet: OpenFleet) -> None:
     app = make_app(fleet.coordinator, fleet.memory, fleet.access, fleet.journal)
-    assert {r.name for r in app.routes} == {" ".join(row) for row in ROUTES}  # type: ignore[attr-defined]
+    known = {" ".join(row) for row in ROUTES} | {f"GET {path} anybody" for path in PAGE}
+    assert {r.name for r in app.routes} == known  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic {}", "{}"])

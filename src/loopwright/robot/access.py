@@ -84,6 +84,11 @@ class Access:
             raise Untrusted(f"{path} may be read by others; run: chmod 600 {path}")
         return access
 
+    @staticmethod
+    def rights(role: AccessRole) -> tuple[AccessRole, ...]:
+        """Return everything that a role may do, in the order of :data:`ACCESS_ROLES`."""
+        return tuple(right for right in ACCESS_ROLES if right in _ALSO[role])
+
     def require(self, token: str | None, wanted: AccessRole) -> AccessRole:
         """Return the role of a token that may do what is wanted.
 

@@ -25,6 +25,11 @@ from loopwright.robot.wires.views import Plain
 
 _T = TypeVar("_T")
 
+_TASKS_SHOWN = 12
+"""How many of the newest tasks are shown at a glance, besides all that are not over."""
+_SAME_FOR_S = 0.25
+"""How old a glance may be; any number of viewers cost as much as one."""
+
 
 class Whereabouts(Protocol):
     """What the desk asks of a world memory."""
@@ -59,6 +64,24 @@ class StopButton(Protocol):
         ...
 
 
+class Cameras(Protocol):
+    """Pictures of the world, for people."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every camera."""
+        ...
+
+    def picture(self, name: str) -> bytes:
+        """Return what a camera sees, as a JPEG; may wait, so that cameras cost little.
+
+        Raises:
+            UnknownName: There is no such camera.
+            LoopwrightError: There is no picture.
+        """
+        ...
+
+
 class Desk:
     """Asks, tells and answers in plain data; from any thread."""
 
@@ -69,6 +92,7 @@ class Desk:
         journal: Journal,
         *,
         button: StopButton | None = None,
+        cameras: Cameras | None = None,
     ) -> None:
         """Stand in front of a fleet.
 
@@ -77,8 +101,11 @@ class Desk:
             memory: Where things are.
             journal: What the coordinator writes; only read here.
             button: What a stop presses, if more than the coordinator (the line of the guards).
+            cameras: What there is to be seen.
         """
         self._button: StopButton = button or coordinator
+        self._cameras = cameras
+        self._glance: tuple[float, Plain] | None = None
         self._coordinator, self._memory, self._journal = coordinator, memory, journal
 
     # Looking -------------------------------------------------------------------------------------
@@ -156,6 +183,51 @@ class Desk:
             view["was"] = views.sighting_view(self._memory.where_was(name, at_s))
         return view
 
+    def glance(self) -> Plain:
+        """Return what a person wants to see of the fleet at once; the same to all for a moment."""
+        known, now_s = self._glance, time.monotonic()
+        if known and now_s - known[0] < _SAME_FOR_S and known[1]["number"] == self.newest():
+            return known[1]
+        seen = self._look_around()
+        self._glance = (now_s, seen)
+        return seen
+
+    def _look_around(self) -> Plain:
+        now_s, symbols = time.time(), self._memory.symbols()
+        things = [
+            views.thing_outline(t, self._memory.where(t.name), now_s, _relations(t.name, symbols))
+            for t in self._memory.things
+        ]
+
+        def read(state: FleetState) -> Plain:
+            tasks = list(state.tasks.values())
+            shown = [t for t in tasks[:-_TASKS_SHOWN] if t.status != "ended"]
+            return {
+                "number": state.number,
+                "time_s": now_s,
+                "robots": [views.robot_glance(r, state) for r in state.robots.values()],
+                "tasks": [views.task_view(t) for t in (*shown, *tasks[-_TASKS_SHOWN:])],
+                "things": things,
+                "cameras": list(self.cameras()),
+            }
+
+        return self._read(read)
+
+    def cameras(self) -> tuple[str, ...]:
+        """Return the names of the cameras."""
+        return self._cameras.names if self._cameras else ()
+
+    def picture(self, camera: str) -> bytes:
+        """Return what a camera sees, as a JPEG; may take a second.
+
+        Raises:
+            UnknownName: There is no such camera.
+            LoopwrightError: There is no picture.
+        """
+        if self._cameras is None or camera not in self._cameras.names:
+            raise UnknownName("camera", camera, self.cameras())
+        return self._cameras.picture(camera)
+
     def newest(self) -> int:
         """Return the number of the last event."""
         return self._read(lambda s: s.number)
@@ -229,6 +301,15 @@ class Desk:
 
 def _at_work(state: FleetState) -> dict[str, RobotState]:
     return {r.name: r for r in state.robots.values() if r.alive}
+
+
+def _relations(name: str, symbols: Symbols) -> dict[str, list[str]]:
+    """Return what something is on, at and holding."""
+    found: dict[str, list[str]] = {}
+    for fact in sorted(symbols.true):
+        if len(fact.args) == 2 and fact.args[0] == name:
+            found.setdefault(fact.name, []).append(fact.args[1])
+    return found
 
 
 def _task(state: FleetState, identity: str) -> TaskState:

@@ -1,4 +1,4 @@
-"""The gate before every HTTP route: without a token of the fleet, nothing is answered."""
+"""The gate before every HTTP route: without a token of the fleet, nothing of it is answered."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ _TOKEN = "loopwright.token"
 class Gate:
     """Lets through who bears a token of any role; what the role may do is asked for each act."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        """Stand before an application."""
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, access: Access, open_paths: frozenset[str]) -> None:
+        """Stand before an application.
+
+        Args:
+            app: What is behind the gate.
+            access: The tokens.
+            open_paths: What anybody may fetch: the empty page, which holds nothing of the fleet.
+        """
+        self._app, self._access, self._open_paths = app, access, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 to strangers, and hand everybody else on."""
@@ -27,6 +33,9 @@ class Gate:
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["path"] in self._open_paths and scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
             return
         token = _bearer(Headers(scope=scope).get("authorization", ""))
         try:

@@ -1,7 +1,8 @@
 """The fleet over HTTP: RoboOS's routes, and those that RoboOS lacks.
 
-Every route stands behind the gate, with the role that it takes written beside it. There is no CORS
-header, so a page of another origin reads nothing; loopback is the default (see ``serve``).
+Every route stands behind the gate, with the role that it takes written beside it; only the page
+that people look at the fleet with is open, and empty without a token. There is no CORS header, so a
+page of another origin reads nothing; loopback is the default (see ``serve``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from loopwright.robot.access import Access, AccessRole, NotAllowedHere
 from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.knowledge import NoPlan
-from loopwright.robot.wires.desk import Desk, StopButton, Whereabouts
+from loopwright.robot.wires.desk import Cameras, Desk, StopButton, Whereabouts
 
 try:
     from starlette.applications import Starlette
@@ -39,6 +40,7 @@ try:
     from starlette.routing import BaseRoute, Route
 
     from loopwright.robot.wires.gate import Gate, role_of
+    from loopwright.robot.wires.page import page_routes
     from loopwright.robot.wires.patience import Patience
     from loopwright.robot.wires.requests import body_of, query_of
 except ModuleNotFoundError as error:
@@ -63,6 +65,7 @@ def make_app(
     *,
     mcp: bool = True,
     button: StopButton | None = None,
+    cameras: Cameras | None = None,
 ) -> Starlette:
     """Return the application.
 
@@ -73,12 +76,14 @@ def make_app(
         journal: What the coordinator writes; only read here.
         mcp: Whether the tools of :mod:`loopwright.robot.wires.mcp_server` are at ``/mcp``.
         button: What a stop presses, if more than the coordinator (the line of the guards).
+        cameras: What there is to be seen.
 
     Raises:
         MissingExtra: The MCP SDK is not installed.
     """
-    door = Door(Desk(coordinator, memory, journal, button=button), access)
-    routes: list[BaseRoute] = [door.route(*row) for row in _ROUTES]
+    door = Door(Desk(coordinator, memory, journal, button=button, cameras=cameras), access)
+    page = page_routes()
+    routes: list[BaseRoute] = [*page, *(door.route(*row) for row in _ROUTES)]
     enter: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext
     if mcp:
         from loopwright.robot.wires.mcp_server import mount
@@ -93,7 +98,7 @@ def make_app(
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Gate, access=access)],
+        middleware=[Middleware(Gate, access=access, open_paths=frozenset(r.path for r in page))],
         exception_handlers={
             LoopwrightError: _say_ours,
             HTTPException: _say_http,
@@ -258,6 +263,27 @@ async def _thing(door: Door, request: Request, role: AccessRole) -> Response:
     return JSONResponse(await run_in_threadpool(look))
 
 
+# What people look at ------------------------------------------------------------------------------
+
+
+async def _fleet(door: Door, request: Request, role: AccessRole) -> Response:
+    seen = await run_in_threadpool(door.desk.glance)
+    return JSONResponse({**seen, "role": role, "may": list(door.access.rights(role))})
+
+
+async def _cameras(door: Door, request: Request, role: AccessRole) -> Response:
+    return JSONResponse({"cameras": list(door.desk.cameras())})
+
+
+async def _picture(door: Door, request: Request, role: AccessRole) -> Response:
+    look = partial(door.desk.picture, request.path_params["camera"])
+    return Response(
+        await door.patience.unhurriedly(look),
+        media_type="image/jpeg",
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+    )
+
+
 # Events ------------------------------------------------------------------------------------------
 
 
@@ -338,6 +364,9 @@ _ROUTES: tuple[tuple[str, str, AccessRole, Act], ...] = (
     ("POST", "/tasks/{task}/pause", "operate", partial(_change, "pause")),
     ("POST", "/tasks/{task}/resume", "operate", partial(_change, "resume")),
     ("GET", "/robots", "observe", _robots),
+    ("GET", "/fleet", "observe", _fleet),
+    ("GET", "/cameras", "observe", _cameras),
+    ("GET", "/cameras/{camera}", "observe", _picture),
     ("GET", "/memory", "observe", _things),
     ("GET", "/memory/{thing}", "observe", _thing),
     ("GET", "/events", "observe", _events),

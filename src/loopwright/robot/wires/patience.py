@@ -22,6 +22,7 @@ class Patience:
     def __init__(self) -> None:
         """Be patient."""
         self._urgent: anyio.CapacityLimiter | None = None
+        self._unhurried: anyio.CapacityLimiter | None = None
         self.over = False
         """Whether the server ends, so that nobody is to wait any longer."""
 
@@ -45,3 +46,9 @@ class Patience:
         if self._urgent is None:
             self._urgent = anyio.CapacityLimiter(16)
         return await anyio.to_thread.run_sync(act, limiter=self._urgent)
+
+    async def unhurriedly(self, act: Callable[[], _T]) -> _T:
+        """Run something that takes long: whoever waits for it takes no thread from others."""
+        if self._unhurried is None:
+            self._unhurried = anyio.CapacityLimiter(2)
+        return await anyio.to_thread.run_sync(act, limiter=self._unhurried)

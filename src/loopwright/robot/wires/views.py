@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState
 from loopwright.robot.journal.journal import Entry
+from loopwright.robot.journal.words import sentence
 from loopwright.robot.logic import Symbols
 from loopwright.robot.memory.estimate import Estimate
 from loopwright.robot.memory.things import Thing
@@ -56,6 +59,47 @@ def robot_view(robot: RobotState, state: FleetState) -> Plain:
     }
 
 
+def robot_glance(robot: RobotState, state: FleetState) -> Plain:
+    """Return how a robot stands, without its contracts."""
+    return {
+        "name": robot.name,
+        "alive": robot.alive,
+        "lost_because": robot.lost_because,
+        "stopped": state.is_stopped(robot.name),
+        "stopped_by": state.why_stopped(robot.name),
+        "parts": sorted(robot.parts),
+        "skills": sorted(robot.skills),
+        "running": _running(robot.name, state),
+    }
+
+
+def thing_outline(
+    thing: Thing, belief: Estimate | None, now_s: float, relations: Mapping[str, list[str]]
+) -> Plain:
+    """Return what a map shows of a thing.
+
+    Args:
+        thing: Which.
+        belief: Where it is believed to be.
+        now_s: Wall clock.
+        relations: Name of a relation to what it holds to: ``{"on": ["table"]}``.
+    """
+    position = belief.pose[:3] if belief else thing.position_m
+    return {
+        "name": thing.name,
+        "kind": thing.kind,
+        "color": thing.properties.get("color"),
+        "size_m": list(thing.size_m),
+        "radius_m": thing.radius_m,
+        "position_m": list(position) if position else None,
+        "heading_rad": _heading_rad(belief.pose[3:]) if belief else None,
+        "sigma_m": belief.sigma_m if belief else None,
+        "seen_by": belief.by if belief else None,
+        "unseen_for_s": max(0.0, now_s - belief.time_s) if belief else None,
+        "relations": dict(relations),
+    }
+
+
 def event_view(entry: Entry) -> Plain:
     """Return an event of the journal; signatures, which could be used again, are left out."""
     data = entry.event.to_json()
@@ -67,6 +111,7 @@ def event_view(entry: Entry) -> Plain:
         "task": entry.task,
         "cause": entry.cause,
         "kind": entry.event.KIND,
+        "says": sentence(entry.event),
         **data,
     }
 
@@ -141,6 +186,12 @@ def roboos_plan(graph: TaskGraph | None) -> Plain:
     }
 
 
+def _heading_rad(quaternion_wxyz: Sequence[float]) -> float:
+    """Return where the x axis of something upright points, from above."""
+    w, x, y, z = quaternion_wxyz
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
 def _attempt_view(intent: IntentState) -> Plain:
     return {
         "intent": intent.id,
@@ -152,6 +203,7 @@ def _attempt_view(intent: IntentState) -> Plain:
         "started": intent.started,
         "outcome": intent.outcome,
         "reason": intent.reason,
+        "claim": intent.claim,
         "unmet": list(intent.unmet),
     }
 

@@ -1,0 +1,95 @@
+"""What happened, in words: one line an event, the same in a terminal, on a page and in a report."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+from loopwright.robot.journal import events as happened
+
+
+@singledispatch
+def sentence(event: happened.Event) -> str:
+    """Return an event as one line, without time and number."""
+    return event.KIND
+
+
+@sentence.register
+def _(event: happened.CoordinatorStarted) -> str:
+    return f"coordinator {event.epoch} took over"
+
+
+@sentence.register
+def _(event: happened.RobotJoined) -> str:
+    return f"{event.robot} reports for work"
+
+
+@sentence.register
+def _(event: happened.RobotLost) -> str:
+    return f"{event.robot} is lost: {event.reason}"
+
+
+@sentence.register
+def _(event: happened.TaskAsked) -> str:
+    return f"asked by {event.by}: {event.instruction}"
+
+
+@sentence.register
+def _(event: happened.TaskPlanned) -> str:
+    steps: Any = event.graph["steps"]
+    count = "one step" if len(steps) == 1 else f"{len(steps)} steps"
+    because = f", because {event.reason}" if event.reason else ""
+    return f"a plan of {count} by {event.planner}{because}"
+
+
+@sentence.register
+def _(event: happened.IntentIssued) -> str:
+    return f"{event.robot}: {call(event)}"
+
+
+@sentence.register
+def _(event: happened.IntentStarted) -> str:
+    return "begins to move"
+
+
+@sentence.register
+def _(event: happened.IntentEnded) -> str:
+    because = f": {event.reason}" if event.reason else ""
+    return f"{event.outcome} in {event.lasted_s:.1f} s{because}"
+
+
+@sentence.register
+def _(event: happened.CancelAsked) -> str:
+    return f"{event.by} cancels it"
+
+
+@sentence.register
+def _(event: happened.TaskPaused) -> str:
+    return f"{event.by} pauses it"
+
+
+@sentence.register
+def _(event: happened.TaskResumed) -> str:
+    return f"{event.by} lets it go on"
+
+
+@sentence.register
+def _(event: happened.TaskEnded) -> str:
+    word = "refused" if event.refused else event.outcome
+    because = f": {event.reason}" if event.reason else ""
+    return f"the task is over, {word}{because}"
+
+
+@sentence.register
+def _(event: happened.StopPressed) -> str:
+    return f"stop of {event.robot or 'all robots'} by {event.by}"
+
+
+@sentence.register
+def _(event: happened.StopReleased) -> str:
+    return f"the stop of {event.robot or 'all robots'} is released by {event.by}"
+
+
+def call(event: happened.IntentIssued) -> str:
+    """Return what a robot is told to do: the skill with its values."""
+    return " ".join((event.skill, *(str(value) for value in event.values.values())))
