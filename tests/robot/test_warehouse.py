@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from loopwright.core.errors import SafetyError, UnknownName
 from loopwright.robot.drivers.warehouse.senses import Camera, Eyes
 from loopwright.robot.drivers.warehouse.things import things
 from loopwright.robot.fleet.fleet import run_fleet
-from loopwright.robot.logic import Condition
+from loopwright.robot.logic import Condition, Fact
 from loopwright.robot.memory.memory import Memory
 from loopwright.robot.skill import GaveUp, Skill
 from loopwright.robot.skills.tabletop import drive, pick, place
@@ -142,3 +143,24 @@ def test_a_fleet_does_what_is_asked_and_stops_when_told(tmp_path: Path) -> None:
     with run_fleet(tmp_path / "fleet", release="it was a test") as again:
         ended = again.coordinator.wait(far, timeout_s=90.0)
         assert ended.outcome == "succeeded", "the journal is gone on with"
+
+
+@pytest.mark.slow
+def test_a_robot_whose_process_is_killed_comes_back_and_the_others_go_on(tmp_path: Path) -> None:
+    with run_fleet(tmp_path / "fleet") as fleet:
+        task = fleet.coordinator.ask("pick up the red cube", by="test")
+        arm = fleet.processes.running["arm-1"]
+        until_s = time.monotonic() + 30.0
+        while not fleet.coordinator.task(task).open_intents and time.monotonic() < until_s:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        arm.kill()
+        far = fleet.carry_out("send cart-1 to the door", by="test")
+        assert far.outcome == "succeeded", "the line of the guards has stayed up"
+        ended = fleet.coordinator.wait(task, timeout_s=90.0)
+        holding = Fact("holding", ("arm-1", "red-cube"))
+        truth = fleet.memory.facts()(holding)
+        assert (ended.status, ended.outcome == "succeeded") == ("ended", truth is True)
+        assert ended.intents[0].outcome != "succeeded" or not ended.intents[0].claim
+        fleet.wait_for_robots()
+        assert fleet.processes.running["arm-1"].pid != arm.pid

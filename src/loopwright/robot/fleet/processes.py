@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from loopwright.robot.fleet.site import FleetSite
@@ -22,17 +22,21 @@ _WELL_AFTER_S = 60.0
 class RobotProcesses:
     """One process a robot, alive as long as the fleet is."""
 
-    def __init__(self, site: FleetSite, robots: Sequence[str], bus: str) -> None:
+    def __init__(
+        self, site: FleetSite, robots: Sequence[str], bus: str, on_death: Callable[[str], None]
+    ) -> None:
         """Start them.
 
         Args:
             site: The fleet's folder.
             robots: Names.
             bus: Endpoint of the coordinator's peer on the bus.
+            on_death: Told the name of a robot whose process has died, as soon as that is seen.
         """
-        self._site, self._bus = site, bus
+        self._site, self._bus, self._on_death = site, bus, on_death
         self._ending = threading.Event()
         self._deaths = dict.fromkeys(robots, 0)
+        self._dead: set[str] = set()
         self._started_s: dict[str, float] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {r: self._start(r) for r in robots}
         """Robot to its process."""
@@ -68,7 +72,13 @@ class RobotProcesses:
     def _keep_alive(self) -> None:
         while not self._ending.wait(_LOOK_EVERY_S):
             for robot, process in list(self.running.items()):
-                if process.poll() is not None and self._may_start(robot):
+                if process.poll() is None:
+                    continue
+                if robot not in self._dead:
+                    self._dead.add(robot)
+                    self._on_death(robot)
+                if self._may_start(robot):
+                    self._dead.discard(robot)
                     self.running[robot] = self._start(robot)
 
     def _may_start(self, robot: str) -> bool:
@@ -84,9 +94,11 @@ class RobotProcesses:
 
 
 @contextmanager
-def run_robots(site: FleetSite, robots: Sequence[str], bus: str) -> Iterator[RobotProcesses]:
-    """Run the robots' processes for the length of a block."""
-    processes = RobotProcesses(site, robots, bus)
+def run_robots(
+    site: FleetSite, robots: Sequence[str], bus: str, on_death: Callable[[str], None]
+) -> Iterator[RobotProcesses]:
+    """Run the robots' processes for the length of a block; see :class:`RobotProcesses`."""
+    processes = RobotProcesses(site, robots, bus, on_death)
     try:
         yield processes
     finally:
