@@ -203,7 +203,7 @@ class Watch:
 
     def __init__(self, world: TrueWorld) -> None:
         """Begin to look."""
-        self.bases_apart_m = float("inf")
+        self.bases_apart_m = world.bases_apart_m()
         self._world, self._ended = world, threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 

@@ -67,7 +67,7 @@ def test_an_instruction_means(text: str, goal: set[str]) -> None:
         ("put the green cube on the tray", Ambiguous, "green-cube-1 or green-cube-2"),
         ("put the cube on the tray", Ambiguous, "say which"),
         ("put the banana on the tray", NotUnderstood, "no 'banana'"),
-        ("juggle the cubes", NotUnderstood, "does not begin with a verb"),
+        ("juggle the cubes", NotUnderstood, "no verb that is known"),
         ("put the red cube", NotUnderstood, "where to"),
         ("", NotUnderstood, "nothing is asked for"),
         ("put three green cubes on the tray", NoPlan, "there are 2 of 'green cube'"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from loopwright.robot.brain.language.meaning import Ambiguous, goal_of
+from collections.abc import Mapping
+from dataclasses import replace
+
+from loopwright.robot.brain.language.meaning import Ambiguous, doers, goal_of
 from loopwright.robot.brain.language.wish import NotAllowed, NotUnderstood
 from loopwright.robot.brain.symbolic import plan_for
+from loopwright.robot.journal.fold import RobotState
 from loopwright.robot.knowledge import NoPlan, NotSeen, Problem
 from loopwright.robot.logic import Fact, Facts
 from loopwright.robot.memory.things import Things
+from loopwright.robot.skill import SkillContract
 from loopwright.robot.task import TaskGraph
 
 
@@ -50,7 +55,7 @@ class SymbolicBrain:
             raise NoPlan("no robot is at work")
         return plan_for(
             goal,
-            problem.robots,
+            _only(problem.robots, doers(problem.instruction, self._things, facts)),
             self._things,
             problem.memory.symbols(),
             within_s=self._within_s,
@@ -71,6 +76,20 @@ class SymbolicBrain:
                 else (Fact("at", (thing.name, s.name)) for s in stations),
             )
         ]
+
+
+def _only(robots: Mapping[str, RobotState], doers: frozenset[str]) -> dict[str, RobotState]:
+    """Return robots of which only those that were named handle things; anybody, if none was."""
+    if not doers:
+        return dict(robots)
+    return {
+        name: robot if name in doers else replace(robot, skills=_without_hands(robot))
+        for name, robot in robots.items()
+    }
+
+
+def _without_hands(robot: RobotState) -> dict[str, SkillContract]:
+    return {n: c for n, c in robot.skills.items() if "gripper" not in c.needs}
 
 
 def _is_unknown(facts: Facts, *either: Fact) -> bool:

@@ -14,32 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from loopwright.core.errors import MissingExtra
+from loopwright.robot.brain.symbols import KINDS, kinds_of
 from loopwright.robot.brain.validate import check_graph
+from loopwright.robot.brain.why_not import why_not
 from loopwright.robot.journal.fold import RobotState
 from loopwright.robot.knowledge import NoPlan
 from loopwright.robot.logic import Condition, Fact, Symbols
-from loopwright.robot.memory.things import Thing, Things
+from loopwright.robot.memory.things import Things
 from loopwright.robot.skill import SkillContract
 from loopwright.robot.task import Step, TaskGraph
-
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "on": ("object", "carrier"),
-    "at": ("placed", "station"),
-    "holding": ("robot", "object"),
-    "free-hand": ("robot",),
-    "clear": ("carrier",),
-}
-"""Predicate to the kinds of its arguments, which narrows what a parameter may be."""
-
-
-def kinds_of(thing: Thing) -> frozenset[str]:
-    """Return every kind that a thing counts as: a robot that carries is a carrier too."""
-    kinds = {str(thing.kind)}
-    if thing.carries:
-        kinds.add("carrier")
-    if thing.kind in ("robot", "surface"):
-        kinds.add("placed")
-    return frozenset(kinds)
 
 
 def plan_for(
@@ -108,13 +91,9 @@ class _Translation:
         with _quiet(), self.up.OneshotPlanner(name="fast-downward") as planner:
             result = planner.solve(self.problem, timeout=within_s)
             if result.plan is None:
-                late = time.monotonic() - began_s >= within_s
-                raise NoPlan(
-                    f"no plan was found in {within_s:g} s"
-                    if late
-                    else "there is no way to get to "
-                    f"{' and '.join(map(str, goal))} with {', '.join(sorted(self.robots))}"
-                )
+                if time.monotonic() - began_s >= within_s:
+                    raise NoPlan(f"no plan was found in {within_s:g} s")
+                raise NoPlan(self._no_way(goal))
             partial = result.plan.convert_to(self.up.PlanKind.PARTIAL_ORDER_PLAN, self.problem)
         names = {a: f"s{n}" for n, a in enumerate(result.plan.actions, start=1)}
         before: dict[str, list[str]] = {name: [] for name in names.values()}
@@ -125,6 +104,13 @@ class _Translation:
             names[action]: (*self._said(action), tuple(sorted(before[names[action]])))
             for action in result.plan.actions
         }
+
+    def _no_way(self, goal: tuple[Condition, ...]) -> str:
+        missing = why_not(goal, self.robots, self.things, self.start)
+        return (
+            f"there is no way to get to {' and '.join(map(str, goal))} "
+            f"with {', '.join(sorted(self.robots))}" + (f": {missing}" if missing else "")
+        )
 
     def _state_what_holds(self) -> None:
         arities = {name: len(kinds) for name, kinds in KINDS.items()}

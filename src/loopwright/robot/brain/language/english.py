@@ -1,107 +1,310 @@
-"""English instructions to wishes."""
+"""English instructions to wishes.
+
+::
+
+    [somebody] [should] verb [which things] [from where] [to where]   bring, take, pick, send, ...
+    make sure [which things] are [where]; swap [this] and [that]; hand [this] to [somebody]
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 
 from loopwright.robot.brain.language import words
-from loopwright.robot.brain.language.wish import NotUnderstood, Phrase, Quantity, Wish
+from loopwright.robot.brain.language.spelling import corrected
+from loopwright.robot.brain.language.wish import (
+    Ambiguous,
+    NotUnderstood,
+    Phrase,
+    Quantity,
+    Wish,
+    WishKind,
+)
 
 _EXAMPLE = "such as 'bring the red cube to the tray by the door'"
+_ENDS = ".;!?"
+_TURNS = re.compile(
+    "|".join(
+        rf"(?<![\w-]){re.escape(t)}(?![\w-])" if t[0].isalpha() else re.escape(t)
+        for t in sorted(words.ENGLISH_TURNS, key=len, reverse=True)
+    )
+)
+_TOKEN = re.compile(r"[a-z]+(?:-[a-z0-9]+)*|\d+|[.;,!?]|[^\s\w]+|\w+")
+_SAYS_NOTHING = ("that-is", "standing", "lying", "sitting", "one", "ones")
+"""Of a noun phrase: ``the green one that is lying on the shelf``."""
+_STRONG = ("to", "onto", "into", "against")
+_GROUPS = (("to",), ("onto", "into", "against"), ("on", "in"), ("at", "by"))
+"""Prepositions of a destination, the surest first."""
 
 
-def wishes(text: str) -> tuple[Wish, ...]:
+def wishes(text: str, nouns: Iterable[str] = ()) -> tuple[Wish, ...]:
     """Return what a text asks for, in order.
+
+    Args:
+        text: The instruction.
+        nouns: Words by which things are called; small slips in them are mended.
 
     Raises:
         NotUnderstood: A part of it is no sentence of the language.
+        Ambiguous: It does not say how many, or who.
     """
     found: list[Wish] = []
-    for clause in _clauses(text):
-        found.append(_wish(clause))
+    for clause in _clauses(_tokens(text, frozenset(nouns))):
+        wish = _wish(clause, found[-1] if found else None)
+        found.append(wish)
     if not found:
         raise NotUnderstood(f"nothing is asked for; say what to do, {_EXAMPLE}")
     return tuple(found)
 
 
-def _clauses(text: str) -> Iterator[list[str]]:
-    """Yield the words of each sentence; a joint begins a new one only before a verb."""
-    plain = text.lower().replace("pick up", "pick")
-    tokens = re.findall(r"[a-z]+(?:-[a-z0-9]+)*|\d+|[.;,!?]", plain)
-    clause: list[str] = []
+def _tokens(text: str, nouns: frozenset[str]) -> list[str]:
+    plain = text.lower().replace("’", "'")
+    for _ in range(2):  # a turn may begin another one
+        plain = _TURNS.sub(lambda m: words.ENGLISH_TURNS[m[0]], plain)
+    known = _known() | nouns
+    tokens = [corrected(token, known) for token in _TOKEN.findall(plain)]
+    return [t for t in tokens if t not in words.ENGLISH_FILLERS]
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(
+        {
+            *words.ENGLISH_VERBS, *words.ENGLISH_CAUSING, *words.ENGLISH_AUXILIARY,
+            *words.ENGLISH_TO, *words.ENGLISH_AT, *words.ENGLISH_ARTICLES, *words.ENGLISH_NUMBERS,
+            *words.ENGLISH_ALL, *words.ENGLISH_SOME, *words.ENGLISH_PRONOUNS,
+            *words.ENGLISH_EXCEPT, *words.ENGLISH_JOINTS, *words.ENGLISH_FILLERS,
+        }
+    )  # fmt: skip
+
+
+def _clauses(tokens: list[str]) -> list[list[str]]:
+    """Return the words of each sentence; a joint begins one only before what can be one."""
+    found: list[list[str]] = [[]]
     for place, token in enumerate(tokens):
-        ahead = [t for t in tokens[place + 1 :] if t not in words.ENGLISH_JOINTS][:1]
-        begins = not ahead or ahead[0] in words.ENGLISH_VERBS
-        if token in ".;!?" or (token in (",", *words.ENGLISH_JOINTS) and begins):
-            if clause:
-                yield clause
-            clause = []
-        elif token != "," and token not in words.ENGLISH_FILLERS:
-            clause.append(token)
-    if clause:
-        yield clause
+        if token in _ENDS:
+            found.append([])
+        elif token in (",", *words.ENGLISH_JOINTS):
+            if _begins(found[-1], _until_joint(tokens[place + 1 :])):
+                found.append([])
+            elif found[-1] and (token != "," or _verb(found[-1]) is not None):
+                found[-1].append(token)  # the comma behind "mover-1, go" says nothing
+        else:
+            found[-1].append(token)
+    return [clause for clause in found if clause]
 
 
-def _wish(clause: list[str]) -> Wish:
+def _until_joint(tokens: list[str]) -> list[str]:
+    """Return the piece that follows a joint, other joints right behind it left out."""
+    piece: list[str] = []
+    for token in tokens:
+        if token in _ENDS or token in (",", *words.ENGLISH_JOINTS):
+            if piece:
+                break
+        else:
+            piece.append(token)
+    return piece
+
+
+def _begins(clause: list[str], piece: list[str]) -> bool:
+    """Tell whether what follows a joint is a sentence of its own."""
+    if not piece or _verb(clause) is None:
+        return not piece
+    if _verb(piece) is not None:
+        return True
+    # "the red cube to the tray and the blue one to the shelf": the verb counts for both.
+    here, there = _destination(clause), _destination(piece)
+    if here is None or there is None:
+        return False
+    return clause[here] in _STRONG or piece[there] not in _STRONG
+
+
+def _verb(tokens: list[str]) -> int | None:
+    """Return where the first verb is."""
+    for place, token in enumerate(tokens):
+        if _lemma(token) in words.ENGLISH_VERBS and not _is_causing(tokens, place):
+            return place
+    return None
+
+
+def _is_causing(tokens: list[str], place: int) -> bool:
+    """Tell whether a word only says that somebody shall do what follows: ``get arm-1 to pick``."""
+    if tokens[place] not in words.ENGLISH_CAUSING:
+        return False
+    return any(
+        token == "to" and _lemma(after) in words.ENGLISH_VERBS
+        for token, after in zip(tokens[place:], tokens[place + 1 :], strict=False)
+    )
+
+
+def _lemma(verb: str) -> str:
+    for lemma in (verb, verb.removesuffix("s"), verb.removesuffix("es"), verb[:-3] + "y"):
+        if lemma in words.ENGLISH_VERBS:
+            return lemma
+    return verb
+
+
+def _wish(clause: list[str], before: Wish | None) -> Wish:
     said = " ".join(clause)
-    kind = words.ENGLISH_VERBS.get(clause[0])
-    if kind is None:
-        raise NotUnderstood(
-            f"{said!r} does not begin with a verb that is known here "
-            f"({', '.join(sorted(words.ENGLISH_VERBS))}); say it {_EXAMPLE}"
-        )
-    rest = clause[1:]
-    if kind == "hold":
-        return Wish(kind="hold", what=_phrase(rest, said))
+    place = _verb(clause)
+    if place is None:
+        return _without_verb(clause, said, before)
+    subject = [t for t in clause[:place] if t not in words.ENGLISH_AUXILIARY]
+    wants = bool(subject) and subject[0] in words.ENGLISH_CAUSING
+    if wants:
+        subject = subject[1:]
+    verb, rest = _lemma(clause[place]), clause[place + 1 :]
+    kind = words.ENGLISH_VERBS[verb]
+    if kind == "be":
+        return _state(subject + rest if verb == "ensure" else [*subject, *rest], said)
+    by = _phrase(subject, said) if subject else (before.by if before else None)
+    return _action(kind, rest, said, by)
+
+
+def _action(kind: WishKind, rest: list[str], said: str, by: Phrase | None) -> Wish:
+    if kind == "swap":
+        rest = ["and" if t in ("with", "for") else t for t in rest]
+        return Wish(kind=kind, what=_phrases(rest, said), by=by)
     split = _destination(rest)
+    if split is None or (kind in ("hold", "take") and rest[split] not in _STRONG):
+        if kind not in ("hold", "take"):
+            raise NotUnderstood(f"{said!r} does not say where to; say it {_EXAMPLE}")
+        return Wish(kind=kind, what=_phrases(rest, said), by=by)
+    what, to = rest[:split], _phrase(rest[split + 1 :], said)
+    into = rest[split] in ("into", "against")
+    if kind == "go":
+        return Wish(kind=kind, what=_phrases(what, said) if what else (), to=to, by=by, into=into)
+    if not what:
+        raise NotUnderstood(f"{said!r} leaves out what is meant; say it {_EXAMPLE}")
+    kind = "put" if kind in ("hold", "take") else kind
+    return Wish(kind=kind, what=_phrases(what, said), to=to, by=by, into=into)
+
+
+def _without_verb(clause: list[str], said: str, before: Wish | None) -> Wish:
+    """Return what is wanted without a verb: ``I need this on that``, ``red cube to the tray``."""
+    if clause[0] in ("want", "need"):
+        return _state(clause[1:], said)
+    split = _destination(clause)
+    again = before is not None and before.kind in ("put", "go")
+    if split and (clause[split] in ("to", "onto") or again):
+        what, to = clause[:split], clause[split + 1 :]
+        by = before.by if before else None
+        return Wish(kind="put", what=_phrases(what, said), to=_phrase(to, said), by=by)
+    known = ", ".join(sorted(words.ENGLISH_VERBS))
+    raise NotUnderstood(f"{said!r} has no verb that is known here ({known}); say it {_EXAMPLE}")
+
+
+def _state(tokens: list[str], said: str) -> Wish:
+    """Return the wish that something be somewhere."""
+    tokens = [t for t in tokens if t not in ("be", "should", "must", "shall", "will")]
+    while tokens and tokens[0] in ("that", "that-is", "there", "is", "to", "ensure"):
+        tokens = tokens[1:]
+    tokens = [t for t in tokens if t not in ("is", "are")]
+    split = _destination(tokens)
     if split is None:
-        raise NotUnderstood(f"{said!r} does not say where to; say it {_EXAMPLE}")
-    what, to = rest[:split], rest[split + 1 :]
-    return Wish(kind=kind, what=_phrase(what, said), to=_phrase(to, said))
+        raise NotUnderstood(f"{said!r} does not say where; say it {_EXAMPLE}")
+    to = _phrase(tokens[split + 1 :], said)
+    return Wish(kind="be", what=_phrases(tokens[:split], said), to=to)
 
 
 def _destination(tokens: list[str]) -> int | None:
-    """Return where the destination begins: the last "to", else the last "onto", "on" or "in"."""
-    for group in (("to",), ("onto", "into"), ("on", "in")):
-        places = [n for n, token in enumerate(tokens) if token in group and n > 0]
+    """Return where the destination begins: at "to", else at "onto", "on" or "in"; not in a clause.
+
+    ``that is on the shelf`` tells which thing is meant, not where it shall be.
+    """
+    free = [
+        n
+        for n, token in enumerate(tokens)
+        if token in words.ENGLISH_TO and (n == 0 or tokens[n - 1] != "that-is")
+    ]
+    for group in _GROUPS:
+        places = [n for n in free if tokens[n] in group]
         if places:
             # "on the tray in the store": the place of the tray, not another destination.
-            return places[0] if len(places) == 1 or group != ("on", "in") else places[-1]
+            return places[0] if group != ("on", "in") else _of_two(tokens, places)
     return None
+
+
+def _of_two(tokens: list[str], places: list[int]) -> int:
+    """Return which of several "on" and "in" leads: the last, but a place may be within another."""
+    within = len(places) > 1 and tokens[places[-1]] == "in"
+    return places[-2] if within else places[-1]
+
+
+def _phrases(tokens: list[str], said: str) -> tuple[Phrase, ...]:
+    """Return the parts of ``this, that and the other``."""
+    parts: list[list[str]] = [[]]
+    for token in tokens:
+        if token in (",", "and"):
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    parts = [part for part in parts if part] or [[]]
+    if len(parts) > 1 and parts[0][0] == "both":
+        parts[0] = parts[0][1:]
+    phrases = [_phrase(part, said) for part in parts]
+    if len(phrases[-1].words) > 1:
+        # "the red and the blue cube": what it is may be said once, at the end.
+        noun = phrases[-1].words[-1:]
+        phrases = [replace(p, words=p.words + noun) if _hangs(p) else p for p in phrases]
+    return tuple(phrases)
+
+
+def _hangs(phrase: Phrase) -> bool:
+    """Tell whether a phrase is a lone adjective: only those name no thing by themselves."""
+    return len(phrase.words) == 1 and "-" not in phrase.words[0] and not phrase.where
 
 
 def _phrase(tokens: list[str], said: str) -> Phrase:
     if not tokens:
         raise NotUnderstood(f"{said!r} leaves out what is meant; say it {_EXAMPLE}")
-    split = next((n for n, t in enumerate(tokens) if t in words.ENGLISH_AT and n > 0), None)
-    head, tail = (tokens, []) if split is None else (tokens[:split], tokens[split + 1 :])
-    if head[-1:] == ["one"] and len(head) > 1:
-        head = head[:-1]
-    quantity, described = _quantity(head)
+    if tokens[0] in words.ENGLISH_PRONOUNS and len(tokens) == 1:
+        return Phrase(words=tuple(tokens), pronoun=True)
+    but: tuple[Phrase, ...] = ()
+    if excepted := next((n for n, t in enumerate(tokens) if t in words.ENGLISH_EXCEPT), None):
+        but = _phrases(tokens[excepted + 1 :], said)
+        tokens = tokens[:excepted]
+    quantity, described = _quantity(tokens, said)
+    split = next((n for n, t in enumerate(described) if t in words.ENGLISH_AT), None)
+    head, tail = (described, []) if split is None else (described[:split], described[split + 1 :])
+    head = [t for t in head if t not in _SAYS_NOTHING]
     where = (_phrase(tail, said),) if tail else ()
-    return Phrase(words=tuple(map(singular, described)), quantity=quantity, where=where)
+    if quantity == "the" and head and singular(head[-1]) != head[-1]:
+        quantity = "all"  # "the red cubes"
+    return Phrase(words=tuple(map(singular, head)), quantity=quantity, where=where, but=but)
 
 
-def _quantity(head: list[str]) -> tuple[Quantity, list[str]]:
+def _quantity(tokens: list[str], said: str) -> tuple[Quantity, list[str]]:
     quantity: Quantity = "the"
-    rest = list(head)
+    rest = list(tokens)
     while rest:
         first = rest[0]
-        if first in words.ENGLISH_ARTICLES:
+        if first in words.ENGLISH_ARTICLES or (first == "of" and quantity != "the"):
             pass
         elif first in words.ENGLISH_ALL:
             quantity = "all"
-        elif first in words.ENGLISH_NUMBERS:
-            quantity = words.ENGLISH_NUMBERS[first]
-        elif first.isdigit():
-            quantity = int(first)
+        elif first in words.ENGLISH_SOME:
+            raise Ambiguous(f"{said!r} does not say how many; say a number, or all")
+        elif first in words.ENGLISH_NUMBERS or first.isdigit():
+            number = words.ENGLISH_NUMBERS.get(first)
+            number = int(first) if number is None else number
+            if first == "one" and quantity == "the" and len(rest) < len(tokens):
+                break  # "the one on the shelf"
+            quantity = _counted(quantity, number, said)
         else:
             break
         rest.pop(0)
-    if quantity == "the" and rest and singular(rest[-1]) != rest[-1]:
-        quantity = "all"  # "the red cubes"
     return quantity, rest
+
+
+def _counted(quantity: Quantity, number: int, said: str) -> Quantity:
+    """Return a number; ``all five`` is five, and there must not be more."""
+    if number < 1:
+        raise NotUnderstood(f"{said!r} asks for none; say what to do, {_EXAMPLE}")
+    return number if quantity in ("the", "all") else quantity
 
 
 def singular(word: str) -> str:

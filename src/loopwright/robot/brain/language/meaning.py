@@ -1,20 +1,24 @@
-"""From wishes to goals: which things are meant, by their words and by where they are now."""
+"""From wishes to goals: what must hold in the end, and who shall see to it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from loopwright.robot.brain.language import chinese, english
-from loopwright.robot.brain.language.wish import NotAllowed, NotUnderstood, Phrase, Wish
+from loopwright.robot.brain.language.naming import Naming, called, names
+from loopwright.robot.brain.language.wish import (
+    Ambiguous,
+    NotAllowed,
+    NotUnderstood,
+    Phrase,
+    Wish,
+)
 from loopwright.robot.brain.language.words import FORBIDDEN
 from loopwright.robot.knowledge import NoPlan
 from loopwright.robot.logic import Condition, Fact, Facts
-from loopwright.robot.memory.things import Thing, ThingKind, Things
+from loopwright.robot.memory.things import Thing, Things
 
-
-class Ambiguous(NoPlan):
-    """It could mean several things; the message names them."""
+__all__ = ["Ambiguous", "doers", "goal_of"]
 
 
 def goal_of(text: str, things: Things, facts: Facts) -> tuple[Condition, ...]:
@@ -32,30 +36,295 @@ def goal_of(text: str, things: Things, facts: Facts) -> tuple[Condition, ...]:
         NoPlan: It cannot be: there are not so many, or nothing fits.
     """
     _refuse_the_forbidden(text)
-    if re.search(r"[\u4e00-\u9fff]", text):
-        asked = chinese.wishes(text, _said_in(things, "zh"))
-    else:
-        asked = english.wishes(text)
     meaning = _Meaning(things, facts)
-    goal: list[Condition] = []
-    for wish in asked:
-        for condition in meaning.conditions(wish):
-            # Who takes something back means the later place.
-            goal = [c for c in goal if not _replaces(condition, c)] + [condition]
-    return tuple(goal)
+    for wish in _wishes(text, things):
+        meaning.take(wish)
+    return meaning.goal()
+
+
+def doers(text: str, things: Things, facts: Facts) -> frozenset[str]:
+    """Return the robots that shall move things by what a text says; anybody, if it names none.
+
+    A text that is not understood names nobody.
+    """
+    naming = Naming(things, facts)
+    try:
+        asked = [w.by for w in _wishes(text, things) if w.kind == "put" and w.by is not None]
+    except NoPlan:
+        return frozenset()
+    return frozenset(robot.name for by in asked for robot in naming.fitting(by, "robot"))
+
+
+def _wishes(text: str, things: Things) -> tuple[Wish, ...]:
+    said = {word for thing in things for word in called(thing)}
+    if re.search(r"[\u4e00-\u9fff]", text):
+        return chinese.wishes(text, said)
+    return english.wishes(text, said)
 
 
 def _refuse_the_forbidden(text: str) -> None:
     said = text.lower()
     for word, reason in FORBIDDEN.items():
-        found = word in said if ord(word[0]) > 127 else re.search(rf"\b{word}\w*\b", said)
-        if found and not (word == "人" and "机器人" in said and said.count("人") == 1):
+        in_english = rf"\b{word}(s|es|ed|ing)?\b"
+        found = word in said if ord(word[0]) > 127 else re.search(in_english, said)
+        if found and not (word == "人" and said.count("人") == said.count("机器人")):
             raise NotAllowed(f"not done, because of {word!r}: {reason}")
 
 
-def _said_in(things: Things, language: str) -> set[str]:
-    said = {w for t in things for w in t.words.get(language, ())}
-    return said | {v for t in things for k, v in t.properties.items() if k.endswith(language)}
+class _Meaning:
+    """What has been understood so far."""
+
+    def __init__(self, things: Things, facts: Facts) -> None:
+        self._things, self._facts = things, facts
+        self._naming = Naming(things, facts)
+        self._goal: list[Condition] = []
+        self._spoken_of: list[Thing] = []
+        """Objects or robots of the last wish: what ``it`` means."""
+        self._pending: Wish | None = None
+        """Something was to be taken, and not yet said where to."""
+
+    def goal(self) -> tuple[Condition, ...]:
+        """Return the whole once every wish has been taken in."""
+        if self._pending is not None:
+            what = " and ".join(map(str, self._pending.what))
+            raise Ambiguous(f"it is not said where to with {what!r}; say where to put it")
+        self._refuse_too_many()
+        return tuple(self._goal)
+
+    def take(self, wish: Wish) -> None:
+        """Take in one wish; who takes something back means the later place."""
+        for condition in self._conditions(wish):
+            self._goal = [c for c in self._goal if not _replaces(condition, c)]
+            self._goal.append(condition)
+
+    def _conditions(self, wish: Wish) -> list[Condition]:
+        robots = self._robots(wish)
+        if robots:
+            return self._gone(wish, robots)
+        if wish.to is not None and wish.into:
+            self._refuse_collision(wish.to)
+        before = self._spoken_of
+        objects = self._objects(wish)
+        self._spoken_of = objects
+        self._pending = None
+        if wish.kind == "take":
+            self._pending = wish
+            return []
+        if wish.kind == "hold":
+            return self._held(objects, self._subject(wish))
+        if wish.kind == "swap":
+            return self._swapped(objects)
+        assert wish.to is not None
+        if wish.to.pronoun:
+            raise Ambiguous(f"{str(wish.to)!r} could be any place; say which")
+        if wish.kind == "give" and (taker := self._taker(wish.to)):
+            return self._held(objects, taker)
+        surface = self._naming.surface(wish.to)
+        chosen = self._chosen(wish, objects, surface)
+        self._spoken_of = chosen or before
+        if wish.by is not None:
+            self._robot(wish.by)  # there must be one
+        return [Condition(Fact("on", (o.name, surface.name))) for o in chosen]
+
+    # Robots that go somewhere ---------------------------------------------------------------------
+
+    def _robots(self, wish: Wish) -> list[Thing]:
+        """Return the robots that shall go somewhere; none if objects shall."""
+        if wish.kind not in ("go", "put", "be"):
+            return []
+        if not wish.what:
+            return [self._robot(wish.by) if wish.by else self._any_that_drives(wish)]
+        found: list[Thing] = []
+        for phrase in wish.what:
+            if phrase.pronoun:
+                found += [t for t in self._spoken_of if t.kind == "robot"]
+            elif wish.kind == "go" or not self._fits_objects(phrase):
+                found += self._naming.fitting(phrase, "robot")
+        if not found and wish.kind == "go":
+            if any(p.pronoun for p in wish.what):
+                raise self._unclear(wish.what[0])
+            for phrase in wish.what:
+                self._naming.meant(phrase, "robot")
+        if not found:
+            return []
+        return [r for p in wish.what for r in self._those(p)]
+
+    def _those(self, phrase: Phrase) -> list[Thing]:
+        if phrase.pronoun:
+            return [t for t in self._spoken_of if t.kind == "robot"]
+        found = self._naming.meant(phrase, "robot")
+        return found if phrase.quantity == "all" else self._exactly(phrase, found)
+
+    def _fits_objects(self, phrase: Phrase) -> bool:
+        return bool(self._naming.fitting(phrase, "object"))
+
+    def _gone(self, wish: Wish, robots: list[Thing]) -> list[Condition]:
+        assert wish.to is not None
+        if wish.to.pronoun:
+            raise Ambiguous(f"{str(wish.to)!r} could be any place; say which")
+        if wish.into:
+            self._refuse_collision(wish.to)
+        self._spoken_of, self._pending = robots, None
+        station = self._naming.station(wish.to)
+        return [Condition(Fact("at", (r.name, station.name))) for r in robots]
+
+    def _any_that_drives(self, wish: Wish) -> Thing:
+        drives = [r for r in self._things.of_kind("robot") if "base" in r.parts]
+        if len(drives) == 1:
+            return drives[0]
+        raise Ambiguous(f"it is not said who shall go to {str(wish.to)!r}: {names(drives, 'or')}?")
+
+    def _refuse_collision(self, to: Phrase) -> None:
+        """``into`` the store is a way, ``into`` a robot is a collision."""
+        if self._naming.fitting(to, "station") or to.pronoun:
+            return
+        if hit := self._naming.fitting(to, "robot", "object"):
+            raise NotAllowed(
+                f"not done: nothing is moved into {names(hit)}; "
+                "robots do not collide with anything, that is not safe"
+            )
+
+    # Objects --------------------------------------------------------------------------------------
+
+    def _objects(self, wish: Wish) -> list[Thing]:
+        """Return the objects a wish is about; of those that are alike, all that would do."""
+        if not wish.what:
+            raise NotUnderstood("it is not said what is meant; name it")
+        found: list[Thing] = []
+        for phrase in wish.what:
+            if phrase.pronoun:
+                found += self._meant_by(phrase)
+            elif wish.kind in ("hold", "take", "swap"):
+                found += self._exactly(phrase, self._naming.meant(phrase, "object"))
+            else:
+                found += self._naming.meant(phrase, "object")
+        return _once(found)
+
+    def _meant_by(self, pronoun: Phrase) -> list[Thing]:
+        if found := [t for t in self._spoken_of if t.kind == "object"]:
+            return found
+        raise self._unclear(pronoun)
+
+    def _unclear(self, pronoun: Phrase) -> Ambiguous:
+        movable = names(self._things.of_kind("object", "robot"), "or")
+        return Ambiguous(f"{str(pronoun)!r} could be anything: {movable}; say which")
+
+    def _exactly(self, phrase: Phrase, found: list[Thing]) -> list[Thing]:
+        """Return as many as were asked for."""
+        return found[: phrase.quantity] if isinstance(phrase.quantity, int) else found
+
+    def _chosen(self, wish: Wish, objects: list[Thing], surface: Thing) -> list[Thing]:
+        """Return which of the objects are moved: of those that are alike, some have to be chosen.
+
+        Who puts two cubes on a tray means two that are not on it. Who wants two to be on it counts
+        those that are.
+        """
+        chosen: list[Thing] = []
+        for phrase in wish.what:
+            alike = self._meant_by(phrase) if phrase.pronoun else self._alike(phrase, objects)
+            if not isinstance(phrase.quantity, int) or phrase.pronoun:
+                chosen += alike
+                continue
+            alike = [o for o in alike if o not in chosen]
+            there = [o for o in alike if self._is_on(o, surface)]
+            if wish.kind == "be" and len(there) > phrase.quantity:
+                raise Ambiguous(
+                    f"there {'is' if len(there) == 1 else 'are'} {names(there)} on {surface.name} "
+                    f"already, more than {phrase.quantity}; say what shall be elsewhere, and where"
+                )
+            rest = [o for o in alike if o not in there]
+            ranked = there + rest if wish.kind == "be" else rest + there
+            if len(ranked) < phrase.quantity:
+                raise NoPlan(f"there are not {phrase.quantity} of {' '.join(phrase.words)!r} left")
+            chosen += ranked[: phrase.quantity]
+        return _once(chosen)
+
+    def _alike(self, phrase: Phrase, objects: list[Thing]) -> list[Thing]:
+        found = self._naming.meant(phrase, "object")
+        return [o for o in objects if o in found]
+
+    def _is_on(self, thing: Thing, surface: Thing) -> bool:
+        return self._facts(Fact("on", (thing.name, surface.name))) is True
+
+    def _swapped(self, objects: list[Thing]) -> list[Condition]:
+        if len(objects) != 2:
+            raise Ambiguous(f"two things change places, not {names(objects)}; say which two")
+        places = [self._naming.carrier_of(o) for o in objects]
+        found: list[Condition] = []
+        for thing, place in zip(objects, reversed(places), strict=True):
+            if place is None:
+                raise NoPlan(f"{names(objects)} do not both lie on something, as far as is known")
+            found.append(Condition(Fact("on", (thing.name, place.name))))
+        if places[0] == places[1]:
+            raise NoPlan(f"{names(objects)} lie on {places[0].name if places[0] else ''} both")
+        return found
+
+    def _refuse_too_many(self) -> None:
+        """Refuse a goal that has more on a surface than there is room for."""
+        wanted = {c.fact.args for c in self._goal if c.fact.name == "on"}
+        moved = {o for o, _ in wanted} | {
+            c.fact.args[1] for c in self._goal if c.fact.name == "holding"
+        }
+        for surface in self._things.carriers:
+            coming = sorted(o for o, s in wanted if s == surface.name)
+            staying = [
+                o.name
+                for o in self._things.of_kind("object")
+                if o.name not in moved and self._is_on(o, surface)
+            ]
+            new = [o for o in coming if not self._is_on(self._things[o], surface)]
+            if new and len(coming) + len(staying) > surface.capacity:
+                room = max(0, surface.capacity - len(staying))
+                raise NoPlan(
+                    f"{surface.name} has room for {room} more, {len(coming)} are asked for"
+                    + (f"; there is already {', '.join(staying)}" if staying else "")
+                )
+
+    # Hands ----------------------------------------------------------------------------------------
+
+    def _robot(self, phrase: Phrase) -> Thing:
+        return self._naming.only(phrase, self._naming.fitting(phrase, "robot"), "robot")
+
+    def _subject(self, wish: Wish) -> Thing | None:
+        return self._robot(wish.by) if wish.by is not None else None
+
+    def _taker(self, phrase: Phrase) -> Thing | None:
+        """Return the robot that something is handed to; None if it is to lie on it."""
+        found = self._naming.fitting(phrase, "robot")
+        if not found and not self._naming.fitting(phrase, "surface", "station"):
+            self._naming.only(phrase, found, "robot")
+        handed = [r for r in found if "gripper" in r.parts]
+        return self._naming.only(phrase, handed, "robot") if handed else None
+
+    def _held(self, objects: list[Thing], robot: Thing | None) -> list[Condition]:
+        """Return who holds what in the end; whoever is not told is chosen by what is near."""
+        found: list[Condition] = []
+        for thing in objects:
+            holder = robot or self._handy(thing, {c.fact.args[0] for c in [*self._goal, *found]})
+            found.append(Condition(Fact("holding", (holder.name, thing.name))))
+        return found
+
+    def _handy(self, thing: Thing, busy: set[str]) -> Thing:
+        """Return who would hold a thing: who does, else who is near and has nothing else to do."""
+        hands = [r for r in self._things.of_kind("robot") if "gripper" in r.parts]
+        if not hands:
+            raise NoPlan("no robot here has a hand")
+        place = self._naming.station_of(thing)
+
+        def unhandy(robot: Thing) -> tuple[bool, ...]:
+            return (
+                self._facts(Fact("holding", (robot.name, thing.name))) is not True,
+                robot.name in busy,
+                self._facts(Fact("free-hand", (robot.name,))) is False,
+                place is None or self._naming.station_of(robot) != place,
+                "base" not in robot.parts,
+            )
+
+        return min(hands, key=unhandy)
+
+
+def _once(things: list[Thing]) -> list[Thing]:
+    return list({t.name: t for t in things}.values())
 
 
 def _replaces(new: Condition, old: Condition) -> bool:
@@ -67,130 +336,3 @@ def _replaces(new: Condition, old: Condition) -> bool:
 
 def _moved(fact: Fact) -> str:
     return fact.args[1] if fact.name == "holding" else fact.args[0]
-
-
-class _Meaning:
-    def __init__(self, things: Things, facts: Facts) -> None:
-        self.things, self.facts = things, facts
-
-    def conditions(self, wish: Wish) -> list[Condition]:
-        if wish.kind == "go":
-            assert wish.to is not None
-            robots = self._meant(wish.what, ("robot",))
-            station = self._one(wish.to, ("station",))
-            return [Condition(Fact("at", (r.name, station.name))) for r in robots]
-        if wish.kind == "hold":
-            return [self._held(o) for o in self._meant(wish.what, ("object",))]
-        assert wish.to is not None
-        surface = self._surface(wish.to)
-        taken = {surface.name}
-        objects = self._meant(wish.what, ("object",), but_not_on=surface.name)
-        here = [o for o in objects if self.facts(Fact("on", (o.name, surface.name))) is not True]
-        others = [
-            o
-            for o in self.things.of_kind("object")
-            if o not in objects and self.facts(Fact("on", (o.name, surface.name)))
-        ]
-        if len(here) and len(objects) + len(others) > surface.capacity:
-            room = max(0, surface.capacity - len(others))
-            raise NoPlan(
-                f"{surface.name} has room for {room} more, {len(objects)} are asked for"
-                + (f"; there is already {', '.join(o.name for o in others)}" if others else "")
-            )
-        return [Condition(Fact("on", (o.name, s))) for o in objects for s in taken]
-
-    def _held(self, thing: Thing) -> Condition:
-        arms = [r.name for r in self.things.of_kind("robot") if "gripper" in r.parts]
-        near = [r for r in arms if self._shares_station(r, thing)]
-        if not arms:
-            raise NoPlan("no robot here has a hand")
-        return Condition(Fact("holding", ((near or arms)[0], thing.name)))
-
-    def _shares_station(self, robot: str, thing: Thing) -> bool:
-        carriers = [
-            c.name for c in self.things.carriers if self.facts(Fact("on", (thing.name, c.name)))
-        ]
-        stations = [s.name for s in self.things.of_kind("station")]
-        return any(
-            self.facts(Fact("at", (c, s))) and self.facts(Fact("at", (robot, s)))
-            for c in carriers
-            for s in stations
-        )
-
-    def _surface(self, phrase: Phrase) -> Thing:
-        """Return the surface that is meant; a station with one surface stands for it."""
-        named = self._fitting(phrase, self.things.carriers)
-        if not named and (stations := self._fitting(phrase, self.things.of_kind("station"))):
-            named = [
-                c
-                for c in self.things.of_kind("surface")
-                if any(self.facts(Fact("at", (c.name, s.name))) for s in stations)
-            ]
-        return self._only(phrase, named, "surface")
-
-    def _one(self, phrase: Phrase, kinds: tuple[ThingKind, ...]) -> Thing:
-        return self._only(phrase, self._fitting(phrase, self.things.of_kind(*kinds)), kinds[0])
-
-    def _meant(
-        self, phrase: Phrase, kinds: tuple[ThingKind, ...], *, but_not_on: str | None = None
-    ) -> list[Thing]:
-        found = self._fitting(phrase, self.things.of_kind(*kinds))
-        if phrase.quantity == "all":
-            return found or [self._only(phrase, found, kinds[0])]
-        if phrase.quantity == "the":
-            return [self._only(phrase, found, kinds[0])]
-        if len(found) < phrase.quantity:
-            raise NoPlan(
-                f"there are {len(found)} of {' '.join(phrase.words) or kinds[0]!r}"
-                f"{f' ({_names(found)})' if found else ''}, not {phrase.quantity}"
-            )
-
-        # Any of them will do: first those that still have to be moved.
-        def is_there(thing: Thing) -> bool:
-            return bool(but_not_on and self.facts(Fact("on", (thing.name, but_not_on))))
-
-        return sorted(found, key=is_there)[: phrase.quantity]
-
-    def _only(self, phrase: Phrase, found: list[Thing], kind: str) -> Thing:
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise Ambiguous(f"{str(phrase)!r} could be {_names(found, 'or')}; say which")
-        known = sorted({w for t in self.things for w in self._called(t)})
-        unknown = [w for w in phrase.words if w not in known]
-        if unknown:
-            raise NotUnderstood(
-                f"I know no {', '.join(map(repr, unknown))}; what I know: {', '.join(known)}"
-            )
-        raise NoPlan(f"there is no {kind} that is {str(phrase)!r}, as far as has been seen")
-
-    def _fitting(self, phrase: Phrase, among: Iterable[Thing]) -> list[Thing]:
-        found = [t for t in among if set(phrase.words) <= self._called(t)]
-        for place in phrase.where:
-            found = [t for t in found if self._is_at(t, place)]
-        return found
-
-    def _is_at(self, thing: Thing, place: Phrase) -> bool:
-        carriers = self._fitting(place, self.things.carriers)
-        stations = self._fitting(place, self.things.of_kind("station"))
-        if not carriers and not stations:
-            self._only(place, [], "place")
-        if thing.kind == "object":
-            on = [c for c in self.things.carriers if self.facts(Fact("on", (thing.name, c.name)))]
-            return any(
-                c in carriers or any(self.facts(Fact("at", (c.name, s.name))) for s in stations)
-                for c in on
-            )
-        return any(self.facts(Fact("at", (thing.name, s.name))) for s in stations)
-
-    def _called(self, thing: Thing) -> set[str]:
-        """Return every word that fits a thing, single words of longer names included."""
-        said = {thing.name, *thing.name.split("-"), *thing.properties.values()}
-        for called in (w for ws in thing.words.values() for w in ws):
-            said |= {called, *called.split()}
-        return said | {english.singular(w) for w in said}
-
-
-def _names(things: Iterable[Thing], joint: str = "and") -> str:
-    names = [t.name for t in things]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {joint} {names[-1]}"

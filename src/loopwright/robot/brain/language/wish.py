@@ -7,10 +7,12 @@ from typing import Literal
 
 from loopwright.robot.knowledge import NoPlan
 
-WishKind = Literal["put", "hold", "go"]
-"""``put`` something somewhere, ``hold`` something, ``go`` somewhere (a robot)."""
+WishKind = Literal["put", "take", "hold", "go", "give", "swap", "be"]
+"""``put`` something somewhere, ``hold`` something, ``go`` somewhere (a robot), ``give`` something
+to a robot, ``swap`` two things, ``be``: something shall lie somewhere, whoever moves it.
+``take`` only says what a later wish is about."""
 
-Quantity = int | Literal["the", "all"]
+Quantity = int | Literal["the", "all", "some"]
 
 
 class NotUnderstood(NoPlan):
@@ -19,6 +21,10 @@ class NotUnderstood(NoPlan):
 
 class NotAllowed(NoPlan):
     """It was understood, and robots do not do it."""
+
+
+class Ambiguous(NoPlan):
+    """It could mean several things; the message names them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +36,15 @@ class Phrase:
     quantity: Quantity = "the"
     where: tuple[Phrase, ...] = ()
     """Surfaces or stations it is said to be on, in or by."""
+    but: tuple[Phrase, ...] = ()
+    """What is excepted."""
+    pronoun: bool = False
+    """It means what was spoken of before."""
 
     def __str__(self) -> str:
         """Return it in words."""
+        if self.pronoun:
+            return " ".join(self.words)
         many = "" if self.quantity == "the" else f"{self.quantity} "
         place = "".join(f" at {p}" for p in self.where)
         return f"{many}{' '.join(self.words) or 'things'}{place}"
@@ -43,5 +55,9 @@ class Wish:
     """One thing that is asked for."""
 
     kind: WishKind
-    what: Phrase
+    what: tuple[Phrase, ...] = ()
     to: Phrase | None = None
+    by: Phrase | None = None
+    """The robot that shall do it; None leaves that to the planner."""
+    into: bool = False
+    """Whether it was said to go ``into`` the place, which only a place with an inside allows."""

@@ -6,56 +6,112 @@ from loopwright.robot.brain.language.wish import WishKind
 
 ENGLISH_VERBS: dict[str, WishKind] = {
     **dict.fromkeys(
-        ("bring", "carry", "deliver", "get", "fetch", "move", "place", "put", "set", "take",
-         "transport", "return", "drop"),
+        ("bring", "carry", "deliver", "move", "place", "put", "set", "transport", "return", "drop",
+         "load", "stack", "lay", "transfer", "relocate"),
         "put",
     ),
+    **dict.fromkeys(("get", "fetch", "collect", "take", "remove"), "take"),
     **dict.fromkeys(("pick", "grab", "grasp", "hold", "lift"), "hold"),
-    **dict.fromkeys(("drive", "go", "send"), "go"),
+    **dict.fromkeys(("drive", "go", "send", "come", "travel", "navigate", "head"), "go"),
+    **dict.fromkeys(("hand", "give", "pass"), "give"),
+    **dict.fromkeys(("swap", "exchange", "switch"), "swap"),
+    **dict.fromkeys(("ensure", "be"), "be"),
 }  # fmt: skip
-ENGLISH_TO = ("to", "onto", "on", "into", "in")
+ENGLISH_CAUSING = ("have", "let", "ask", "tell", "make", "use", "want", "need", "order", "get")
+"""What comes before the name of whoever shall do it."""
+ENGLISH_AUXILIARY = ("should", "must", "shall", "will", "to")
+ENGLISH_TO = ("to", "onto", "on", "into", "in", "at", "by", "against")
 ENGLISH_AT = ("on", "in", "at", "by", "near", "from", "beside", "off", "of")
-ENGLISH_ARTICLES = ("the", "that", "this", "my", "our")
+ENGLISH_ARTICLES = ("the", "that", "this", "those", "these", "my", "our")
 ENGLISH_NUMBERS = {
-    "a": 1, "an": 1, "any": 1, "one": 1, "some": 1, "two": 2, "both": 2, "three": 3, "four": 4,
+    "a": 1, "an": 1, "any": 1, "one": 1, "two": 2, "both": 2, "three": 3, "four": 4,
     "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
 }  # fmt: skip
 ENGLISH_ALL = ("all", "every", "each", "everything")
-ENGLISH_JOINTS = ("and", "then", "afterwards", "next")
-ENGLISH_FILLERS = ("please", "can", "could", "would", "you", "now", "up", "down", "over", "robot")
+ENGLISH_SOME = ("some", "several", "few", "many")
+ENGLISH_PRONOUNS = ("it", "them", "they", "he", "she")
+ENGLISH_EXCEPT = ("except", "but")
+ENGLISH_JOINTS = ("and", "then", "afterwards", "next", "while", "meanwhile")
+ENGLISH_FILLERS = (
+    "please", "kindly", "can", "could", "would", "you", "now", "up", "down", "over", "robot",
+    "robots", "first", "finally", "also", "i", "we", "hey", "ok", "okay", "thanks", "hello",
+)  # fmt: skip
+ENGLISH_TURNS = {
+    "pick up": "pick", "picks up": "pick", "on top of": "on", "at the same time": "while",
+    "in the meantime": "meanwhile", "as well as": "and", "thank you": "", "make sure": "ensure",
+    "see to it": "ensure", "i'd like": "want", "i would like": "want", "has to": "must",
+    "have to": "must", "needs to": "must", "need to": "must", "that's": "that is",
+    "which's": "that is", "which is": "that is", "which are": "that is", "that are": "that is",
+    "that is": "that-is", "there's": "there is", "there are": "there is", "inside of": "in",
+    "inside": "in", "a couple of": "two", "a pair of": "two", "next to": "beside",
+    "->": " to ", "→": " to ", "=>": " to ", "should be": "should be", "out of": "from",
+    "away from": "from", "apart from": "except", "other than": "except",
+    "with the exception of": "except",
+}  # fmt: skip
+"""Turns of phrase to the words that they stand for."""
 
 CHINESE_VERBS: dict[str, WishKind] = {
     **dict.fromkeys(
-        ("放到", "放在", "放进", "搬到", "送到", "拿到", "移到", "带到", "运到"), "put"
+        (f"{how}{where}" for how in "放搬送拿移带运挪摆取" for where in "到在进回至"),
+        "put",
     ),
-    **dict.fromkeys(("拿起", "抓住", "抓起", "拿着"), "hold"),
-    **dict.fromkeys(("开到", "去"), "go"),
-}
+    **dict.fromkeys(("移动到", "放置到", "放置在", "转移到", "搬运到", "运送到"), "put"),
+    **dict.fromkeys(
+        ("拿起", "拿起来", "抓住", "抓起", "抓起来", "拿着", "捡起", "捡起来", "夹起", "夹起来",
+         "举起", "拾起"),
+        "hold",
+    ),
+    **dict.fromkeys(("开到", "开去", "去", "到", "前往", "去到", "回到", "驶到", "走到"), "go"),
+    **dict.fromkeys(("递给", "交给", "传给", "给"), "give"),
+    **dict.fromkeys(("交换", "对调", "互换"), "swap"),
+}  # fmt: skip
 CHINESE_OBJECT = ("把", "将")
+CHINESE_FROM = ("从",)
 CHINESE_NUMBERS = {
     "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9,
-    "十": 10, "任意": 1,
+    "十": 10, "任意": 1, "任何": 1, **{str(n): n for n in range(1, 11)},
 }  # fmt: skip
 CHINESE_ALL = ("所有", "全部", "每", "都")
-CHINESE_JOINTS = ("然后", "并且", "再", "和", "并")
+CHINESE_SOME = ("几", "一些", "些")
+CHINESE_AND = ("和", "跟", "与", "、", "以及")
+CHINESE_JOINTS = ("然后", "并且", "再", "并", "同时", "接着", "最后", "而", *CHINESE_AND)
+CHINESE_PLACE = (
+    "上", "里", "上面", "里面", "旁边", "旁", "边", "口", "处", "中", "那里", "那边", "这里",
+    "附近",
+)  # fmt: skip
+"""What follows a noun to make it a place."""
+CHINESE_OF = "的"
+CHINESE_PRONOUNS = ("它", "它们", "这个", "那个", "这些", "那些")
+CHINESE_EXCEPT = ("除了", "除")
 CHINESE_FILLERS = (
-    "请", "上面", "里面", "上", "里", "的", "个", "块", "让", "那", "这", "请你", "一下", "了",
-    "它", "旁边", "旁", "边", "机器人",
+    "请", "个", "块", "只", "件", "让", "叫", "那", "这", "请你", "你", "一下", "了", "机器人",
+    "谢谢", "麻烦", "帮我", "帮忙", "先", "能", "可以", "吗", "吧", "去把", "来", "需要", "我",
+    "位置", "您",
 )  # fmt: skip
 
+_NO_THROWING = "robots here do not throw"
+_NO_STRIKING = "robots do not strike"
+_NO_COLLIDING = "robots do not collide with anything, that is not safe"
+_NO_BREAKING = "robots do not break things"
+_NO_HANDLING = "robots do not handle people"
+_NO_TAMPERING = "limits, guards and safety are not an instruction's to change"
 FORBIDDEN = {
-    "throw": "robots here do not throw", "hit": "robots do not strike",
-    "smash": "robots do not break things", "break": "robots do not break things",
-    "kick": "robots do not strike", "push": "robots here do not push",
-    "person": "robots do not handle people", "human": "robots do not handle people",
-    "child": "robots do not handle people", "worker": "robots do not handle people",
-    "limits": "limits are not an instruction's to change",
-    "limit": "limits are not an instruction's to change",
-    "safety": "safety is not an instruction's to change",
-    "ignore": "limits are not an instruction's to change",
-    "disable": "safety is not an instruction's to change",
-    "扔": "robots here do not throw", "打": "robots do not strike",
-    "人": "robots do not handle people", "安全": "safety is not an instruction's to change",
+    **dict.fromkeys(("throw", "toss", "hurl", "fling", "扔", "抛", "丢", "甩"), _NO_THROWING),
+    **dict.fromkeys(("hit", "kick", "push", "punch", "strike", "打", "踢", "推"), _NO_STRIKING),
+    **dict.fromkeys(
+        ("crash", "collide", "collision", "bump", "ram", "rams", "ramming", "knock", "撞", "碰"),
+        _NO_COLLIDING,
+    ),
+    **dict.fromkeys(("smash", "break", "crush", "砸", "摔", "压碎"), _NO_BREAKING),
+    **dict.fromkeys(
+        ("person", "people", "human", "child", "children", "worker", "人", "孩子"), _NO_HANDLING
+    ),
+    **dict.fromkeys(
+        ("limit", "safety", "safe", "ignore", "ignoring", "disable", "disabling", "guard", "bypass",
+         "override", "overriding", "turn off", "switch off", "shut off", "unsafe", "安全", "护栏",
+         "防护", "保护", "关掉", "关闭", "限制", "限速", "忽略", "无视"),
+        _NO_TAMPERING,
+    ),
 }  # fmt: skip
 """Word to the reason why an instruction with it is refused. No list of words makes a robot safe:
 the filter does. This one makes the refusal plain."""
