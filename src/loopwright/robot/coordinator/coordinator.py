@@ -249,8 +249,10 @@ class Coordinator:
         if raised:
             raise raised[0]
 
-    def _write(self, *events: happened.Event, cause: int | None = None) -> None:
-        entries = self._journal.append(events, cause=cause)
+    def _write(
+        self, *events: happened.Event, cause: int | None = None, durable: bool = True
+    ) -> None:
+        entries = self._journal.append(events, cause=cause, durable=durable)
         with self._changed:
             for entry in entries:
                 self._state.apply(entry)
@@ -282,7 +284,8 @@ class Coordinator:
         elif isinstance(message, say.Started):
             intent = self._state.intents.get(message.intent)
             if intent and intent.is_open and not intent.started:
-                self._write(happened.IntentStarted(intent=intent.id), cause=intent.number)
+                started = happened.IntentStarted(intent=intent.id)
+                self._write(started, cause=intent.number, durable=False)
         elif isinstance(message, say.Ended):
             self._ended(message)
         elif isinstance(message, say.Standing):

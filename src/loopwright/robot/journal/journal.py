@@ -59,8 +59,6 @@ class Journal:
                 path, isolation_level=None, check_same_thread=False, timeout=10.0
             )
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # What a robot is told to do is on the disk before it is told.
-            self._connection.execute("PRAGMA synchronous = FULL")
             for statement in _SCHEMA:
                 self._connection.execute(statement)
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -69,14 +67,21 @@ class Journal:
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def append(
-        self, events: Sequence[Event], *, task: str | None = None, cause: int | None = None
+        self,
+        events: Sequence[Event],
+        *,
+        task: str | None = None,
+        cause: int | None = None,
+        durable: bool = True,
     ) -> tuple[Entry, ...]:
-        """Write events as one durable transaction; returns once they are on the disk.
+        """Write events as one transaction; returns once they are on the disk.
 
         Args:
             events: What happened, in order.
             task: The task they belong to; an event that names its own task keeps that.
             cause: Number of the event that led to them.
+            durable: False for what nobody acts on: no crash of a process takes it back, but a power
+                cut before the next durable event may.
 
         Raises:
             StorageError: Nothing was written (disk full, read-only); nobody may act on them.
@@ -86,6 +91,8 @@ class Journal:
         now_s, monotonic_s = time.time(), time.monotonic()
         entries = []
         with self._lock, self._own_errors():
+            level = "FULL" if durable else "NORMAL"
+            self._connection.execute(f"PRAGMA synchronous = {level}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for event in events:
