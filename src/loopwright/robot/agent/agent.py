@@ -230,10 +230,10 @@ class Agent:
                 sightings=self._sightings(),
             )
             self._running.pop(order.intent, None)
-            # If it cannot be written, it is reported now, and counts as interrupted later.
+            # Nobody waits for the disk: what was not written counts as interrupted later.
+            self._report(report)
             with suppress(StorageError):
                 self._log.end(report)
-        self._report(report)
 
     def _cancel(self, intent: str, claim: say.Claim, reason: str) -> None:
         with self._lock:
