@@ -17,6 +17,7 @@ from loopwright.robot.access import Access
 from loopwright.robot.brain.default import SymbolicBrain
 from loopwright.robot.bus import Bus
 from loopwright.robot.coordinator.coordinator import Coordinator
+from loopwright.robot.drivers.warehouse.cameras import WarehouseCameras
 from loopwright.robot.drivers.warehouse.senses import Camera
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene
 from loopwright.robot.drivers.warehouse.things import things as warehouse_things
@@ -163,7 +164,10 @@ def run_fleet(
         coordinator.start()
         stack.callback(coordinator.close)
         fleet = Fleet(site, cell, coordinator, memory, bus, robots)
-        door = make_app(coordinator, memory, Access.read(site.tokens), journal, button=fleet)
+        pictures = WarehouseCameras(world_folder(site), site.folder / "painter.err")
+        stack.callback(pictures.close)
+        access = Access.read(site.tokens)
+        door = make_app(coordinator, memory, access, journal, button=fleet, cameras=pictures)
         server = stack.enter_context(serve(door))
         fleet.url = server.url
         site.write_address(server.url)

@@ -74,6 +74,20 @@ def _(event: happened.TaskResumed) -> str:
 
 
 @sentence.register
+def _(event: happened.TaskLate) -> str:
+    if not event.late_s:
+        return "expected to be in time"
+    at_least = "at least " if event.proven else ""
+    return f"expected to be {at_least}{event.late_s:.0f} s late"
+
+
+@sentence.register
+def _(event: happened.RobotHeld) -> str:
+    held = f"{event.robot} may not move: {event.reason}"
+    return held if event.reason else f"{event.robot} may move again"
+
+
+@sentence.register
 def _(event: happened.TaskEnded) -> str:
     word = "refused" if event.refused else event.outcome
     because = f": {event.reason}" if event.reason else ""

@@ -200,6 +200,7 @@ def _attempt_view(intent: IntentState) -> Plain:
         "skill": intent.skill,
         "values": dict(intent.values),
         "issued_s": intent.issued_s,
+        "ended_s": intent.ended_s,
         "started": intent.started,
         "outcome": intent.outcome,
         "reason": intent.reason,

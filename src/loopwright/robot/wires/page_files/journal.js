@@ -7,7 +7,7 @@ const TONES = { succeeded: "good", failed: "bad", unknown: "warn" };
 
 /** Add an event on top of a list. */
 export function addEvent(list, event) {
-  const tone = event.kind.startsWith("stop") || event.kind === "robot-lost" ? "bad" : TONES[event.outcome] || "";
+  const tone = event.kind.startsWith("stop") || ["robot-lost", "robot-held"].includes(event.kind) ? "bad" : TONES[event.outcome] || "";
   list.prepend(
     element(
       "li",
