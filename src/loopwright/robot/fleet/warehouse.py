@@ -19,6 +19,7 @@ from loopwright.robot.fleet.port import GuardPort
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.latch import StopLatch
 from loopwright.robot.skill import GaveUp, Skill, SkillSet
+from loopwright.robot.skills.plugins import with_plugins
 from loopwright.robot.skills.tabletop import drive, pick, place
 from loopwright.safety.guard.config import Bounds, CellConfig, Part, RobotConfig
 from loopwright.safety.keys import KeyRing
@@ -106,10 +107,11 @@ class RobotAgent:
             where=_last_seen(eyes),
             feel=eyes.feel,
         )
-        skills = skills_of(robot)
+        parts = frozenset(layout.PARTS[robot])
+        skills = with_plugins(skills_of(robot), robot, parts)
         self.agent = Agent(
             robot=robot,
-            parts=frozenset(layout.PARTS[robot]),
+            parts=parts,
             skills=skills,
             runner=Cerebellum(
                 hands=hands,
