@@ -419,9 +419,7 @@ def nothing_waits_without_a_reason(history: History, moves: list[Move]) -> None:
         capable = [(r, s) for s in task.ready() for r in state.robots.values() if can(r, s)]
         able = [(r, s) for r, s in capable if r.alive]
         assert able or any(r.name in lost for r, _ in capable)
-        taken = [
-            (r, s) for r, s in able if state.is_stopped(r.name) or clash(wants(r, s), busy)
-        ]
+        taken = [(r, s) for r, s in able if state.is_stopped(r.name) or clash(wants(r, s), busy)]
         soon = {s.id for r, s in taken if all_met(requires(r, s), history.facts) is True}
         for robot, step in able:
             assert (robot, step) in taken or step.id in soon, (
@@ -456,9 +454,7 @@ def holds(intent: IntentState) -> tuple[str, ...]:
 
 def wants(robot: RobotState, step: Step) -> tuple[str, ...]:
     """What a step would keep others from."""
-    return with_robot(
-        robot.skills[step.skill].bound(robot.name, step.values).resources, robot.name
-    )
+    return with_robot(robot.skills[step.skill].bound(robot.name, step.values).resources, robot.name)
 
 
 def with_robot(resources: tuple[str, ...], robot: str) -> tuple[str, ...]:

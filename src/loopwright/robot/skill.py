@@ -78,6 +78,8 @@ class SkillContract:
     """What it holds while it runs: a part of the robot (``"arm"``), or something of the world,
     one (``"zone:aisle"``) or that of a parameter (``"surface:?surface"``)."""
     longest_s: float = 30.0
+    expected_s: float | None = None
+    """How long it takes as a rule, as far as its author knows; what was measured outranks it."""
     repeatable: bool = True
     """Whether it may be tried again when ``requires`` hold and ``ensures`` do not."""
     recovery: tuple[str, ...] = ()
@@ -94,6 +96,11 @@ class SkillContract:
                 )
         if not self.longest_s > 0:
             raise InvalidConfig(f"skill {self.name!r}: longest_s is {self.longest_s}")
+        if self.expected_s is not None and not 0 < self.expected_s <= self.longest_s:
+            raise InvalidConfig(
+                f"skill {self.name!r}: expected_s is {self.expected_s}, "
+                f"which is not between 0 and longest_s, {self.longest_s}"
+            )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -140,6 +147,7 @@ class SkillContract:
             "ensures": [str(c) for c in self.ensures],
             "resources": list(self.resources),
             "longest_s": self.longest_s,
+            "expected_s": self.expected_s,
             "repeatable": self.repeatable,
             "recovery": list(self.recovery),
         }
@@ -147,6 +155,7 @@ class SkillContract:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SkillContract:
         """Read what :meth:`to_json` wrote."""
+        expected_s = data.get("expected_s")  # contracts of earlier versions have none
         return cls(
             name=data["name"],
             version=int(data["version"]),
@@ -156,6 +165,7 @@ class SkillContract:
             ensures=conditions(*data["ensures"]),
             resources=tuple(data["resources"]),
             longest_s=float(data["longest_s"]),
+            expected_s=None if expected_s is None else float(expected_s),
             repeatable=bool(data["repeatable"]),
             recovery=tuple(data["recovery"]),
         )
@@ -179,12 +189,13 @@ class Skill:
     body: Callable[..., Motion]
 
 
-def skill(
+def skill(  # noqa: PLR0913 - one keyword for each promise
     *,
     requires: tuple[str, ...] = (),
     ensures: tuple[str, ...] = (),
     resources: tuple[str, ...] = (),
     longest_s: float = 30.0,
+    expected_s: float | None = None,
     repeatable: bool = True,
     recovery: tuple[str, ...] = (),
     version: int = 1,
@@ -209,6 +220,7 @@ def skill(
                 ensures=conditions(*ensures),
                 resources=resources,
                 longest_s=longest_s,
+                expected_s=expected_s,
                 repeatable=repeatable,
                 recovery=recovery,
             ),

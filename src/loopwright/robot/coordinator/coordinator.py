@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from loopwright.core.errors import LoopwrightError, StorageError, UnknownName
+from loopwright.core.errors import InvalidConfig, LoopwrightError, StorageError, UnknownName
 from loopwright.robot import messages as say
 from loopwright.robot.bus import Bus
 from loopwright.robot.coordinator import moves
+from loopwright.robot.coordinator.scheduling.foresight import Foresight
+from loopwright.robot.coordinator.scheduling.schedule import Schedule
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState, IntentState, TaskState, fold
 from loopwright.robot.journal.journal import Entry, Journal
@@ -32,6 +34,8 @@ SILENCE_S = 1.5
 """A robot that was silent for so long is lost."""
 REPEAT_S = 0.5
 """How often an order is repeated that was not answered."""
+LATENESS_STEP_S = 3.0
+"""An expected lateness is written down again when it has changed by more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class Coordinator:
         self._endings: dict[str, _Ending] = {}
         self._questions: dict[str, float] = {}
         self._planning: set[str] = set()
+        self._tried: dict[str, tuple[object, ...]] = {}
+        self._foresight = Foresight(
+            self._state, lambda found: self._inbox.put(lambda: self._foresee(found))
+        )
+        self._schedule: Schedule | None = None
         self._asked_s: dict[str, float] = {}
         self._looked_s = 0.0
         self._stopping = threading.Event()
@@ -106,27 +115,44 @@ class Coordinator:
         self._inbox.put(lambda: None)
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
+        self._foresight.close()
         for end in self._ends:
             end()
         self._ends.clear()
 
-    def ask(self, instruction: str, *, by: str, graph: TaskGraph | None = None) -> str:
+    def ask(
+        self,
+        instruction: str,
+        *,
+        by: str,
+        graph: TaskGraph | None = None,
+        deadline_s: float | None = None,
+    ) -> str:
         """Take on a task; durable when this returns.
 
         Args:
             instruction: What is wanted, in words.
             by: Who asks.
             graph: A graph that somebody else made; None leaves it to the brain.
+            deadline_s: Seconds from now until it should be over. A task that cannot be, or was
+                not, is not ended by that; it is said.
 
         Returns:
             The id of the task.
 
         Raises:
+            InvalidConfig: The deadline is no time to come.
             StorageError: It could not be written down, so it was not taken on.
         """
+        if deadline_s is not None and not 0.0 < deadline_s < float("inf"):
+            raise InvalidConfig(f"deadline_s is {deadline_s:g}; expected seconds from now, above 0")
         task = f"t-{uuid.uuid4().hex[:12]}"
         asked = happened.TaskAsked(
-            task=task, trace=uuid.uuid4().hex, instruction=instruction, by=by
+            task=task,
+            trace=uuid.uuid4().hex,
+            instruction=instruction,
+            by=by,
+            deadline_s=deadline_s,
         )
         planned = (
             []
@@ -214,6 +240,7 @@ class Coordinator:
                 self._miss_the_silent()
                 self._settle()
                 self._advance()
+                self._foresight.consider(self._state, self._memory)
         except StorageError as error:
             # Without a journal nothing may be decided; robots stop when the pulse is gone.
             self._fail(error)
@@ -416,6 +443,7 @@ class Coordinator:
             ),
             cause=intent.number,
         )
+        self._foresight.learn(intent)
 
     def _waited_s(self, question: str) -> float:
         now_s = time.monotonic()
@@ -441,6 +469,7 @@ class Coordinator:
                     self._wonders_s(asked),
                     time.time(),
                     self._rules,
+                    self._schedule,
                 )
             )
             for move in found:
@@ -462,7 +491,8 @@ class Coordinator:
         if isinstance(move, moves.IssueIntent):
             self._issue(move)
         elif isinstance(move, moves.AskPlan):
-            self._plan(move)
+            if not (move.keep and self._has_tried(move.task)):
+                self._plan(move)
         elif isinstance(move, moves.AskCancel):
             self._cancel_intent(move)
         elif isinstance(move, moves.AskLook):
@@ -516,6 +546,28 @@ class Coordinator:
                 coordinator_epoch=self._state.epoch, intent=intent.id, reason=move.reason
             ),
         )
+
+    # Looking ahead -------------------------------------------------------------------------------
+
+    def _foresee(self, schedule: Schedule) -> None:
+        """Take a new schedule, and say what it tells of deadlines."""
+        self._schedule = schedule
+        for identity in {placed.task for placed in schedule.placed} - set(schedule.stuck):
+            task = self._state.tasks[identity]
+            late_s = schedule.late_s.get(identity, 0.0)
+            if task.status != "ended" and abs(late_s - task.expected_late_s) > LATENESS_STEP_S:
+                proven = schedule.proof == "optimal"
+                self._write(happened.TaskLate(task=identity, late_s=late_s, proven=proven))
+
+    def _has_tried(self, task: str) -> bool:
+        """Tell whether a graph was asked for already with these robots; from now on it was."""
+        robots = self._state.robots.values()
+        at_work = {r.name for r in robots if r.alive and not self._state.is_stopped(r.name)}
+        stands = self._state.tasks[task]
+        now = (frozenset(at_work), stands.plans, len(stands.intents))
+        had = self._tried.get(task)
+        self._tried[task] = now
+        return had == now
 
     # Planning, in a thread of its own ------------------------------------------------------------
 
@@ -582,6 +634,8 @@ class Coordinator:
         task = self._state.tasks[move.task]
         if task.status in ("ended", "cancelling") or task.open_intents:
             return
+        if move.keep:
+            return  # the robot that it lacks may come back
         began = bool(task.intents)
         self._write(
             happened.TaskEnded(

@@ -1,0 +1,1 @@
+"""Which robot does what when: expected durations, schedules of all open tasks, and lateness."""
