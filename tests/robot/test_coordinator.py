@@ -135,7 +135,7 @@ def test_a_lost_robot_is_noticed_and_its_work_done_by_another(fleet: Fleet) -> N
         time.sleep(0.01)
     fleet.add("r2")
     fleet.wait_for("r1", "r2")
-    fleet.agents["r1"]._leaving.set()  # its pulse is gone, its word may still come
+    fleet.agents["r1"]._bus = LocalBus()  # nobody hears it any more
     ended = fleet.coordinator.wait(task, timeout_s=15.0)
     assert ended.outcome == "succeeded"
     assert [i.robot for i in ended.intents] == ["r1", "r2"]

@@ -7,11 +7,18 @@ coordinator's epoch and the robot's: an agent refuses what is older than the new
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from loopwright.core.digest import Json
 from loopwright.core.errors import ContractError
+
+DEADMAN_S = 2.0
+"""A robot that no coordinator has counted on for so long stops what it does."""
+LEASE_S = 4.0
+"""So long after its last word nobody else gets the work of a robot that fell silent. It is longer
+than the silence that makes it lost, the deadman and a stop together: by then the robot is at rest,
+whichever direction of the bus was cut."""
 
 Claim = Literal["finished", "gave-up", "cancelled", "timed-out", "crashed", "stopped", "refused"]
 """How an attempt ended in the eyes of the robot. It is a claim: the world decides."""
@@ -33,10 +40,13 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CoordinatorPulse(Message):
-    """The coordinator lives."""
+    """The coordinator lives, and these are the robots that it counts on."""
 
     KIND: ClassVar[str] = "coordinator-pulse"
     epoch: int
+    at_work: Mapping[str, int] = field(default_factory=dict)
+    """Incarnation to robot epoch. Whoever is not among them was given up, or never heard: it
+    reports for work again, and may soon not go on with what it does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +118,8 @@ class Joined(Message):
     coordinator_epoch: int
     parts: tuple[str, ...]
     skills: tuple[Mapping[str, Json], ...]
+    running: tuple[str, ...] = ()
+    """Intents that run; those that were given up meanwhile have to stop before it gets work."""
     sightings: tuple[Mapping[str, Json], ...] = ()
     """What it sees and feels, so that nobody plans with a robot that nobody has seen."""
 

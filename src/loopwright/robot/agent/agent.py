@@ -65,7 +65,7 @@ class Agent:
         runner: Runner,
         log: IntentLog,
         bus: Bus,
-        deadman_s: float = 5.0,
+        deadman_s: float = say.DEADMAN_S,
     ) -> None:
         """Join robot, skills and wires.
 
@@ -76,7 +76,7 @@ class Agent:
             runner: What makes it move.
             log: What it has begun, on its own disk.
             bus: Where the coordinator is.
-            deadman_s: Without a coordinator for so long, it stops what it does.
+            deadman_s: Without a coordinator that counts on it for so long, it stops what it does.
         """
         self.robot, self.incarnation = robot, uuid.uuid4().hex
         self._parts, self._skills, self._runner = parts, skills, runner
@@ -85,7 +85,6 @@ class Agent:
         self._running: dict[str, threading.Event] = {}
         self._cancel_because: dict[str, tuple[say.Claim, str]] = {}
         self._robot_epoch = 0
-        self._joined_epoch = 0
         self._heard_s = time.monotonic()
         self._leaving = threading.Event()
         self._ends: list[Callable[[], None]] = []
@@ -132,7 +131,7 @@ class Agent:
     @_hear.register
     def _(self, message: say.Welcome) -> None:
         if message.incarnation == self.incarnation and self._log.fence(message.coordinator_epoch):
-            self._robot_epoch = message.robot_epoch
+            self._robot_epoch = max(self._robot_epoch, message.robot_epoch)
 
     @_hear.register
     def _(self, message: say.CancelSkill) -> None:
@@ -152,19 +151,25 @@ class Agent:
     def _(self, message: say.CoordinatorPulse) -> None:
         if not self._log.fence(message.epoch):
             return  # a coordinator that was replaced and does not know it yet
-        self._heard_s = time.monotonic()
-        if self._joined_epoch != message.epoch:
-            self._joined_epoch = message.epoch
-            self._report(
-                say.Joined(
-                    robot=self.robot,
-                    incarnation=self.incarnation,
-                    coordinator_epoch=message.epoch,
-                    parts=tuple(sorted(self._parts)),
-                    skills=tuple(c.to_json() for c in self._skills.contracts),
-                    sightings=self._sightings(),
-                )
+        epoch = message.at_work.get(self.incarnation)
+        if epoch is not None:
+            self._heard_s = time.monotonic()
+            self._robot_epoch = max(self._robot_epoch, epoch)  # its welcome may have been lost
+            return
+        if self._leaving.is_set():
+            return
+        # Said until it is heard: the coordinator is new, gave this robot up, or missed its word.
+        self._report(
+            say.Joined(
+                robot=self.robot,
+                incarnation=self.incarnation,
+                coordinator_epoch=message.epoch,
+                parts=tuple(sorted(self._parts)),
+                skills=tuple(c.to_json() for c in self._skills.contracts),
+                running=tuple(self._running),
+                sightings=self._sightings(),
             )
+        )
 
     @_hear.register
     def _(self, order: say.RunSkill) -> None:

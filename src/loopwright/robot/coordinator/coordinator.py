@@ -32,6 +32,8 @@ PULSE_S = 0.3
 """How often everybody says that they live."""
 SILENCE_S = 1.5
 """A robot that was silent for so long is lost."""
+RETURN_S = 10.0
+"""A robot that is back within so long was only begun anew: nothing is impossible for want of it."""
 REPEAT_S = 0.5
 """How often an order is repeated that was not answered."""
 LATENESS_STEP_S = 3.0
@@ -105,7 +107,7 @@ class Coordinator:
         self._write(happened.CoordinatorStarted(epoch=epoch))
         now_s = time.monotonic()
         # Robots of an earlier coordinator get the time to notice the new one.
-        self._heard_s = {r.name: now_s for r in self._state.robots.values() if r.alive}
+        self._heard_s = dict.fromkeys(self._state.robots, now_s)
         self._ends.append(self._bus.subscribe(say.REPORTS, self._hear))
         self._thread.start()
 
@@ -228,9 +230,7 @@ class Coordinator:
             while not self._stopping.is_set():
                 if time.monotonic() - pulse_s >= PULSE_S:
                     pulse_s = time.monotonic()
-                    self._bus.publish(
-                        say.COORDINATOR, say.CoordinatorPulse(epoch=self._state.epoch)
-                    )
+                    self._bus.publish(say.COORDINATOR, self._pulse())
                 try:
                     self._inbox.get(timeout=0.05)()
                     while not self._inbox.empty():
@@ -306,8 +306,7 @@ class Coordinator:
             self._joined(message)
         elif isinstance(message, say.RobotPulse):
             if self._incarnations.get(message.robot) == message.incarnation:
-                self._heard_s[message.robot] = time.monotonic()
-                self._hold(message.robot, message.held)
+                self._pulsed(message)
         elif isinstance(message, say.Started):
             intent = self._state.intents.get(message.intent)
             if intent and intent.is_open and not intent.started:
@@ -321,10 +320,49 @@ class Coordinator:
     def _see(self, sightings: tuple) -> None:
         self._memory.take(Sighting.from_json(s) for s in sightings)
 
+    def _pulse(self) -> say.CoordinatorPulse:
+        robots = self._state.robots
+        at_work = {known: robots[name].epoch for name, known in self._incarnations.items()}
+        return say.CoordinatorPulse(epoch=self._state.epoch, at_work=at_work)
+
+    def _pulsed(self, message: say.RobotPulse) -> None:
+        self._heard_s[message.robot] = time.monotonic()
+        self._hold(message.robot, message.held)
+        self._cancel_unwanted(message.robot, message.running)
+        for intent in moves.open_intents(self._state):
+            # Either its order or the report of its end was lost on the way.
+            if (
+                intent.robot == message.robot
+                and intent.id not in message.running
+                and intent.id not in self._endings
+                and time.time() - intent.issued_s > REPEAT_S
+            ):
+                self._inquire(intent)
+
+    def _cancel_unwanted(self, robot: str, running: tuple[str, ...]) -> bool:
+        """Stop attempts that were given up while their robot was not heard; tell if there are."""
+        unwanted = []
+        for identity in running:
+            intent = self._state.intents.get(identity)
+            if intent is None or not intent.is_open or identity in self._endings:
+                unwanted.append(identity)
+        for identity in unwanted:
+            self._bus.publish(
+                say.orders_to(robot),
+                say.CancelSkill(
+                    coordinator_epoch=self._state.epoch,
+                    intent=identity,
+                    reason="it was given up while the robot was not heard",
+                ),
+            )
+        return bool(unwanted)
+
     def _joined(self, message: say.Joined) -> None:
         self._see(message.sightings)
         known = self._state.robots.get(message.robot)
         same = self._incarnations.get(message.robot) == message.incarnation
+        if self._cancel_unwanted(message.robot, message.running) and not same:
+            return  # it reports again, once it is at rest
         self._heard_s[message.robot] = time.monotonic()
         if not (known and known.alive and same):
             self._incarnations[message.robot] = message.incarnation
@@ -380,6 +418,10 @@ class Coordinator:
         if intent is None or not intent.is_open or message.standing == "running":
             return
         if message.standing == "never-heard":
+            robot = self._state.robots[intent.robot]
+            if robot.alive and robot.epoch == intent.epoch:
+                self._order(intent)  # the bus lost it
+                return
             never = "the order never reached the robot"
             self._close(intent, "failed", _Ending(None, never, 0.0, intent.issued_s))
         elif message.standing == "interrupted":
@@ -397,9 +439,11 @@ class Coordinator:
                 reason = f"silent for {SILENCE_S:g} s"
                 self._incarnations.pop(robot.name, None)
                 self._write(happened.RobotLost(robot=robot.name, reason=reason))
-                for intent in moves.open_intents(self._state):
-                    if intent.robot == robot.name:
-                        self._interrupted(intent, f"{robot.name} was lost: {reason}")
+        for intent in moves.open_intents(self._state):
+            robot = self._state.robots[intent.robot]
+            silent_s = now_s - self._heard_s.get(robot.name, 0.0)
+            if not robot.alive and silent_s > say.LEASE_S:
+                self._interrupted(intent, f"{robot.name} was lost: {robot.lost_because}")
 
     # Judging -------------------------------------------------------------------------------------
 
@@ -521,16 +565,20 @@ class Coordinator:
             values=dict(move.step.values),
         )
         self._write(issued, cause=task.number)
+        self._order(self._state.intents[issued.intent])
+
+    def _order(self, intent: IntentState) -> None:
+        """Tell a robot to run an attempt; an agent that has heard it before only answers."""
         self._bus.publish(
-            say.orders_to(robot.name),
+            say.orders_to(intent.robot),
             say.RunSkill(
                 coordinator_epoch=self._state.epoch,
-                robot_epoch=robot.epoch,
-                intent=issued.intent,
-                trace=task.trace,
-                skill=issued.skill,
-                values=issued.values,
-                longest_s=robot.skills[issued.skill].longest_s,
+                robot_epoch=intent.epoch,
+                intent=intent.id,
+                trace=self._state.tasks[intent.task].trace,
+                skill=intent.skill,
+                values=intent.values,
+                longest_s=intent.contract.longest_s,
             ),
         )
 
@@ -575,22 +623,10 @@ class Coordinator:
         if move.task in self._planning:
             return
         self._planning.add(move.task)
-        task = self._state.tasks[move.task]
-        problem = Problem(
-            instruction=task.instruction,
-            goal=task.graph.goal if task.graph else (),
-            robots={
-                name: replace(robot)
-                for name, robot in self._state.robots.items()
-                if robot.alive and not self._state.is_stopped(name)
-            },
-            memory=self._memory,
-            reason=move.reason,
-        )
 
         def think() -> None:
             try:
-                graph = self._plan_when_seen(problem)
+                graph = self._plan_with_patience(move)
             except NoPlan as error:
                 text = str(error)
                 self._inbox.put(lambda: self._refused(move, text))
@@ -602,16 +638,41 @@ class Coordinator:
 
         threading.Thread(target=think, name=f"plan {move.task}", daemon=True).start()
 
-    def _plan_when_seen(self, problem: Problem) -> TaskGraph:
-        """Return the brain's graph; what it misses is looked for as long as patience lasts."""
+    def _plan_with_patience(self, move: moves.AskPlan) -> TaskGraph:
+        """Return the brain's graph; what it misses is looked for, and who is away waited for."""
         until_s = time.monotonic() + self._rules.patience_s
         while True:
             try:
-                return self._brain.plan(problem)
-            except NotSeen:
-                if time.monotonic() > until_s or self._stopping.wait(REPEAT_S / 2):
+                return self._brain.plan(self._problem(move))
+            except NoPlan as error:
+                may_be_seen = isinstance(error, NotSeen) and time.monotonic() < until_s
+                if not (may_be_seen or self._somebody_may_return()):
+                    raise
+                if self._stopping.wait(REPEAT_S / 2):
                     raise
                 self._inbox.put(self._look)
+
+    def _problem(self, move: moves.AskPlan) -> Problem:
+        with self._changed:
+            task = self._state.tasks[move.task]
+            return Problem(
+                instruction=task.instruction,
+                goal=task.graph.goal if task.graph else (),
+                robots={
+                    name: replace(robot)
+                    for name, robot in self._state.robots.items()
+                    if robot.alive and not self._state.is_stopped(name)
+                },
+                memory=self._memory,
+                reason=move.reason,
+            )
+
+    def _somebody_may_return(self) -> bool:
+        """Tell whether a robot fell silent so lately that it may only be beginning anew."""
+        now_s = time.monotonic()
+        with self._changed:
+            away = [r.name for r in self._state.robots.values() if not r.alive]
+        return any(now_s - self._heard_s.get(name, 0.0) < RETURN_S for name in away)
 
     def _planned(self, move: moves.AskPlan, graph: TaskGraph) -> None:
         self._planning.discard(move.task)

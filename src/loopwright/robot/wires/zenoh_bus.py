@@ -57,6 +57,8 @@ class ZenohSettings:
     """Endpoints of peers; they need not be there yet."""
     beyond_loopback: bool = False
     """Whether endpoints of other machines are meant."""
+    gossip: bool = True
+    """Whether peers tell each other of third ones; if not, only ``connect`` joins them."""
 
     def __post_init__(self) -> None:
         """Refuse names and endpoints that are none, and other machines unless they are meant."""
@@ -249,7 +251,7 @@ def _opened(library, settings: ZenohSettings, secret: FleetSecret) -> zenoh.Sess
             },
             "scouting/multicast/enabled": False,
             # Whoever is connected tells of whom else it knows.
-            "scouting/gossip/enabled": True,
+            "scouting/gossip/enabled": settings.gossip,
             "transport/auth/usrpwd/user": "fleet",
             "transport/auth/usrpwd/password": password,
             "transport/auth/usrpwd/dictionary_file": str(accepted),
