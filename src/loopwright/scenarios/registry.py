@@ -14,15 +14,17 @@ from loopwright.scenarios.emoji.painting import TASKS as PAINTINGS
 from loopwright.scenarios.emoji.painting import EmojiPaint
 from loopwright.scenarios.metaworld.catalogue import TASKS
 from loopwright.scenarios.point.scenario import PointReach
+from loopwright.scenarios.warehouse.task import TASKS as WAREHOUSE
 
 ENTRY_POINT_GROUP = "loopwright.scenarios"
 _SCENARIO_MEMBERS = sorted(name for name in vars(Scenario) if not name.startswith("_"))
 _METAWORLD_PACKAGES = ("mujoco", "metaworld", "gymnasium", "packaging")
+_WAREHOUSE_PACKAGES = ("mujoco", "mink", "ruckig")
 
 
 def scenario_names() -> list[str]:
     """Return every name that :func:`get_scenario` knows without a path, sorted."""
-    built_in = {PointReach.id, *(task.id for task in (*TASKS, *PAINTINGS))}
+    built_in = {PointReach.id, *(task.id for task in (*TASKS, *PAINTINGS, *WAREHOUSE))}
     return sorted(built_in | set(_entry_points()))
 
 
@@ -48,10 +50,16 @@ def get_scenario(ref: str) -> Scenario:
             return EmojiPaint(painting)
     for task in TASKS:
         if task.id == ref:
-            _require_metaworld(ref)
+            _require(ref, _METAWORLD_PACKAGES, "metaworld")
             from loopwright.scenarios.metaworld.scenario import MetaWorldScenario
 
             return MetaWorldScenario(task=task)
+    for work in WAREHOUSE:
+        if work.id == ref:
+            _require(ref, _WAREHOUSE_PACKAGES, "robot")
+            from loopwright.scenarios.warehouse.scenario import WarehouseScenario
+
+            return WarehouseScenario(task=work)
     points = _entry_points()
     if ref not in points:
         raise UnknownName("scenario", ref, scenario_names())
@@ -119,7 +127,7 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def _require_metaworld(ref: str) -> None:
-    for package in _METAWORLD_PACKAGES:
+def _require(ref: str, packages: tuple[str, ...], extra: str) -> None:
+    for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra(package, "metaworld", f"scenario {ref}")
+            raise MissingExtra(package, extra, f"scenario {ref}")

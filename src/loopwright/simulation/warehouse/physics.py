@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
 
+from loopwright.core.errors import DamagedData
 from loopwright.simulation.warehouse import layout
 from loopwright.simulation.warehouse.body import wiring
 from loopwright.simulation.warehouse.layout import MOBILE, SEEN
@@ -27,6 +29,7 @@ from loopwright.simulation.warehouse.model import (
 from loopwright.simulation.warehouse.state import Scene, State
 
 _HOLD_GAIN_PER_S = 20.0
+_WHOLE = mujoco.mjtState.mjSTATE_INTEGRATION
 _SUBSTEPS = round(1.0 / (RATE_HZ * TIMESTEP_S))
 
 
@@ -78,14 +81,31 @@ class SimulatedRobot:
         touched = tuple(self._touch(pads) for pads in self._pads)
         return State(time_s=time_s, position=position, speed=speed, touched=touched)
 
+    def stance(self) -> np.ndarray:
+        """Return what it remembers between steps beside the physics, float64 ``(1 + 2 J,)``."""
+        return np.concatenate([[float(self._stands)], self._held_at, self._slowing])
+
+    def take_stance(self, stance: np.ndarray) -> None:
+        """Remember what :meth:`stance` returned."""
+        self._stands = bool(stance[0])
+        self._held_at, self._slowing = np.split(stance[1:].copy(), 2)
+
+    def holds(self, geom: int) -> bool:
+        """Tell whether both pads of one hand touch a thing."""
+        return any(geom in self._touched(pads) for pads in self._pads)
+
     def _touch(self, pads: tuple[int, int]) -> bool:
         """Tell whether both pads touch one thing."""
+        return bool(self._touched(pads))
+
+    def _touched(self, pads: tuple[int, int]) -> set[int]:
+        """Return what both pads touch."""
         pairs = self._data.contact.geom
         touched = []
         for pad in pads:
             mine = pairs[(pairs == pad).any(axis=1)]
             touched.append(set(mine[mine != pad].tolist()))
-        return bool(touched[0] & touched[1])
+        return touched[0] & touched[1]
 
 
 class Warehouse:
@@ -97,10 +117,10 @@ class Warehouse:
         self.data = mujoco.MjData(self.model)
         for robot, start in layout.ROBOTS.items():
             if robot in MOBILE:
-                self._put(base_joints(robot), start)
+                self.place(base_joints(robot), start)
             for arm in arms_of(robot):
-                self._put(arm_joints(arm), ARM_HOME_RAD)
-                self._put((f"{arm}/finger1", f"{arm}/finger2"), (FINGER_WAY_M,) * 2)
+                self.place(arm_joints(arm), ARM_HOME_RAD)
+                self.place((f"{arm}/finger1", f"{arm}/finger2"), (FINGER_WAY_M,) * 2)
                 self.data.ctrl[self.model.actuator(f"{arm}/grip").id] = -1.0
         mujoco.mj_forward(self.model, self.data)
         self.robots = {name: SimulatedRobot(self.model, self.data, name) for name in layout.ROBOTS}
@@ -119,6 +139,71 @@ class Warehouse:
         }
         return Scene(time_s=time_s, simulated_s=self.data.time, poses=poses)
 
-    def _put(self, joints: tuple[str, ...], values: tuple[float, ...]) -> None:
+    def moment(self) -> np.ndarray:
+        """Return everything that the future depends on but commands, float64 ``(M,)``.
+
+        The same moment and the same commands give the same future, to the last bit, with the same
+        build of the physics engine on the same kind of processor.
+        """
+        state = np.empty(mujoco.mj_stateSize(self.model, _WHOLE))
+        mujoco.mj_getState(self.model, self.data, state, _WHOLE)
+        return np.concatenate([state, *(robot.stance() for robot in self.robots.values())])
+
+    def restore(self, moment: np.ndarray) -> None:
+        """Go back to what :meth:`moment` returned.
+
+        Raises:
+            DamagedData: It is the moment of another world.
+        """
+        sizes = [robot.stance().size for robot in self.robots.values()]
+        whole = mujoco.mj_stateSize(self.model, _WHOLE)
+        if moment.shape != (whole + sum(sizes),) or not np.isfinite(moment).all():
+            raise DamagedData(
+                f"a moment has the shape {moment.shape}, expected ({whole + sum(sizes)},) "
+                "finite numbers; it is that of another version of the warehouse"
+            )
+        mujoco.mj_setState(self.model, self.data, moment[:whole].copy(), _WHOLE)
+        # Places and contacts follow from the state; nothing here alters what the next step does.
+        mujoco.mj_fwdPosition(self.model, self.data)
+        stances = np.split(moment[whole:], np.cumsum(sizes)[:-1])
+        for robot, stance in zip(self.robots.values(), stances, strict=True):
+            robot.take_stance(stance)
+
+    def stands_at(self, robot: str) -> tuple[float, float, float]:
+        """Return where a robot stands: x and y in metres, heading in radians."""
+        if robot not in MOBILE:
+            return layout.ROBOTS[robot]
+        x, y, heading_rad = (float(self.data.joint(j).qpos[0]) for j in base_joints(robot))
+        return x, y, heading_rad
+
+    def place(self, joints: Sequence[str], values: Sequence[float]) -> None:
+        """Put joints somewhere; call :meth:`settle` once all are where they shall be."""
         for joint, value in zip(joints, values, strict=True):
             self.data.qpos[self.model.joint(joint).qposadr[0]] = value
+
+    def place_object(self, name: str, position_m: np.ndarray, turn_rad: float) -> None:
+        """Put an object somewhere, upright."""
+        half = turn_rad / 2
+        address = self.model.jnt_qposadr[self.model.body(name).jntadr[0]]
+        self.data.qpos[address : address + 3] = position_m
+        self.data.qpos[address + 3 : address + 7] = (math.cos(half), 0.0, 0.0, math.sin(half))
+
+    def place_in_tool(self, name: str, arm: str) -> None:
+        """Put an object between the pads of an arm, as the hand is turned; see :meth:`settle`."""
+        tool = self.data.site(f"{arm}/tool")
+        address = self.model.jnt_qposadr[self.model.body(name).jntadr[0]]
+        self.data.qpos[address : address + 3] = tool.xpos
+        mujoco.mju_mat2Quat(self.data.qpos[address + 3 : address + 7], tool.xmat)
+
+    def is_diverged(self) -> bool:
+        """Tell whether the physics went to infinity; the engine itself only warns and resets."""
+        bad = (
+            mujoco.mjtWarning.mjWARN_BADQPOS,
+            mujoco.mjtWarning.mjWARN_BADQVEL,
+            mujoco.mjtWarning.mjWARN_BADQACC,
+        )
+        return any(self.data.warning[w].number for w in bad)
+
+    def settle(self) -> None:
+        """Let everything follow that depends on where things were put."""
+        mujoco.mj_forward(self.model, self.data)

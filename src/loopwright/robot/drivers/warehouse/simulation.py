@@ -23,14 +23,21 @@ from loopwright.robot.drivers.warehouse.signals import (
 )
 from loopwright.simulation.warehouse.model import RATE_HZ
 from loopwright.simulation.warehouse.physics import Warehouse
+from loopwright.simulation.warehouse.worldlog import WorldLogWriter, new_log
 
 SILENT_S = 0.1
 """A drive that was silent for so long wants its robot to stand."""
 _FARTHEST_BEHIND_S = 0.25
 
 
-def run(folder: Path, ended: threading.Event) -> None:
-    """Simulate in real time until told to end."""
+def run(folder: Path, ended: threading.Event, log: WorldLogWriter | None = None) -> None:
+    """Simulate in real time until told to end.
+
+    Args:
+        folder: Of the world's shared memory.
+        ended: Set to end.
+        log: Told of every step, so that it can all happen again.
+    """
     signals = WorldSignals(folder)
     signals.create()
     world = Warehouse()
@@ -40,7 +47,10 @@ def run(folder: Path, ended: threading.Event) -> None:
     due_s = time.monotonic()
     while not ended.is_set():
         now_s = time.monotonic()
-        world.step({name: _applied(read_wanted(r), now_s) for name, r in wanted.items()})
+        commands = {name: _applied(read_wanted(r), now_s) for name, r in wanted.items()}
+        if log is not None:
+            log.step(world, commands)
+        world.step(commands)
         now_s = time.monotonic()
         for name, robot in world.robots.items():
             write_state(states[name], robot.state(now_s))
@@ -57,11 +67,16 @@ def _applied(wanted: Wanted | None, now_s: float) -> np.ndarray | None:
 
 
 def main() -> None:
-    """Simulate for whoever started the process, in the folder named on the command line."""
+    """Simulate for whoever started the process.
+
+    The command line names the folder of the shared memory and, if it is to be kept, the folder for
+    the world's log.
+    """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, lambda *_: ended.set())
-    run(Path(sys.argv[1]), ended)
+    log = WorldLogWriter(new_log(Path(sys.argv[2]))) if len(sys.argv) > 2 else None
+    run(Path(sys.argv[1]), ended, log)
 
 
 if __name__ == "__main__":

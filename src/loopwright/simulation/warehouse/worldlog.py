@@ -1,0 +1,260 @@
+"""What the motors of the warehouse were told, step by step, so that it can all happen again.
+
+A log holds the commands of every control step and, now and then, the whole state of the physics.
+From these everything else follows exactly: stepping on from a state with the commands that came
+after it gives the same positions, contacts and pictures. A killed world loses no step that another
+process could have seen the effect of; a record cut short at the end is none.
+
+::
+
+    line of JSON                    format, physics engine, digest of the model
+    record, record, ...             head (length, kind, CRC-32, step, clocks), then float64s
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from loopwright.core.digest import digest_bytes
+from loopwright.core.errors import DamagedData
+from loopwright.simulation.warehouse import layout
+from loopwright.simulation.warehouse.model import arms_of, coordinates_of, scene
+from loopwright.simulation.warehouse.physics import Warehouse
+
+FORMAT = "warehouse world log/v1"
+SUFFIX = ".world"
+MOMENT_EVERY_STEPS = 500
+_BEAT_EVERY_STEPS = 50
+_HEAD = struct.Struct("<IBxxxIQdd")
+_LONGEST_BYTES = 1 << 20
+_SIZES = {name: len(coordinates_of(name)) + len(arms_of(name)) for name in layout.ROBOTS}
+
+Commands = Mapping[str, np.ndarray | None]
+"""Robot to what its motors follow, float64 ``(N,)``; None where it stands by itself."""
+
+
+class _Kind(IntEnum):
+    MOMENT = 1
+    COMMANDS = 2
+    BEAT = 3
+
+
+def engine() -> dict[str, str]:
+    """Return what the physics of a log depends on."""
+    return {
+        "format": FORMAT,
+        "mujoco": mujoco.__version__,
+        "model": digest_bytes(scene().encode()),
+    }
+
+
+def new_log(folder: Path) -> Path:
+    """Return where the log of a world that begins now is kept."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return folder / f"{now}-{os.getpid()}{SUFFIX}"
+
+
+class WorldLogWriter:
+    """Writes the log of a world that runs."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin a new log.
+
+        Raises:
+            FileExistsError: There is one already.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._write(json.dumps(engine()).encode() + b"\n")
+        self._last: bytes | None = None
+        self._step = 0
+        self._moment_at: int | None = None
+
+    def step(self, world: Warehouse, commands: Commands) -> None:
+        """Write down a step that is about to be made."""
+        if self._moment_at is None or self._step - self._moment_at >= MOMENT_EVERY_STEPS:
+            self._append(_Kind.MOMENT, world.moment().tobytes())
+            self._moment_at = self._step
+        payload = _pack(commands)
+        if payload != self._last:
+            self._append(_Kind.COMMANDS, payload)
+            self._last = payload
+        elif self._step % _BEAT_EVERY_STEPS == 0:
+            self._append(_Kind.BEAT, b"")
+        self._step += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _append(self, kind: _Kind, payload: bytes) -> None:
+        clocks = (self._step, time.time(), time.monotonic())
+        body = _HEAD.pack(len(payload), kind, 0, *clocks) + payload
+        head = _HEAD.pack(len(payload), kind, zlib.crc32(body), *clocks)
+        self._write(head + payload)
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._file, data) :]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class WorldLog:
+    """A log, read whole."""
+
+    path: Path
+    steps: np.ndarray
+    """int64 ``(R,)``: steps of the records, in order."""
+    wall_s: np.ndarray
+    """float64 ``(R,)``: time of day of each record."""
+    monotonic_s: np.ndarray
+    """float64 ``(R,)``: the machine's clock at each record."""
+    moments: Mapping[int, np.ndarray]
+    """Step to the state before it."""
+    commands: Mapping[int, Commands]
+    """Step to what holds from it on."""
+
+    @property
+    def end(self) -> int:
+        """One after the last step that is known."""
+        return int(self.steps[-1]) + 1 if len(self.steps) else 0
+
+    def step_at(self, wall_s: float) -> int:
+        """Return the step that was made at a time of day, within the log."""
+        found = np.interp(wall_s, self.wall_s, self.steps)
+        return int(np.clip(found, 0, max(0, self.end - 1)))
+
+    def covers(self, wall_s: float) -> bool:
+        """Tell whether the world ran at a time of day."""
+        return bool(len(self.steps)) and self.wall_s[0] <= wall_s <= self.wall_s[-1] + 1.0
+
+    def monotonic_at(self, step: int) -> float:
+        """Return the machine's clock when a step was made."""
+        return float(np.interp(step, self.steps, self.monotonic_s))
+
+    def commands_at(self, begin: int, end: int) -> Iterator[Commands]:
+        """Yield what the motors followed in each step of a stretch."""
+        changes = np.array(sorted(self.commands), np.int64)
+        for step in range(begin, end):
+            at = int(np.searchsorted(changes, step, side="right")) - 1
+            yield self.commands[int(changes[at])] if at >= 0 else {}
+
+    def moment_at(self, step: int) -> np.ndarray:
+        """Return the state of the world before a step, exactly.
+
+        Raises:
+            DamagedData: The log does not reach there, or does not repeat.
+        """
+        world = Warehouse()
+        for _ in self.replay(world, step, step):
+            pass
+        return world.moment()
+
+    def replay(self, world: Warehouse, begin: int, end: int) -> Iterator[Commands]:
+        """Bring a world to a step and go on from there; it is yielded to before each step.
+
+        Args:
+            world: Taken to ``begin``; stepped whenever the next is asked for.
+            begin: Step before which to begin.
+            end: Step before which to end.
+
+        Yields:
+            The commands of the step that comes next.
+
+        Raises:
+            DamagedData: The log does not reach there, or does not repeat: another build of the
+                physics engine wrote it, or bytes were changed.
+        """
+        before = [step for step in self.moments if step <= begin]
+        if not before or end > self.end:
+            raise DamagedData(f"{self.path} knows the steps up to {self.end}, not {begin} to {end}")
+        first = max(before)
+        world.restore(self.moments[first])
+        for step, commands in enumerate(self.commands_at(first, end), first):
+            known = self.moments.get(step)
+            if known is not None and not np.array_equal(known, world.moment()):
+                raise DamagedData(
+                    f"{self.path} does not repeat: the state at step {step} comes out otherwise; "
+                    "it was written on another machine or by another build of the physics engine"
+                )
+            if step >= begin:
+                yield commands
+            world.step(commands)
+
+
+def read_world_log(path: Path) -> WorldLog:
+    """Read a log, of a world that still runs or was killed, too.
+
+    Raises:
+        DamagedData: It is none, is of another model or engine, or a record was changed.
+    """
+    raw = path.read_bytes()
+    line, _, rest = raw.partition(b"\n")
+    try:
+        said = json.loads(line)
+    except ValueError as error:
+        raise DamagedData(f"{path} is no log of a warehouse: {error}") from error
+    if said != engine():
+        raise DamagedData(f"{path} was written by {said}; this is {engine()}")
+    heads: list[tuple[int, float, float]] = []
+    moments: dict[int, np.ndarray] = {}
+    commands: dict[int, Commands] = {}
+    for kind, clocks, payload in _records(path, rest):
+        heads.append(clocks)
+        if kind == _Kind.MOMENT:
+            moments[clocks[0]] = np.frombuffer(payload)
+        elif kind == _Kind.COMMANDS:
+            commands[clocks[0]] = _unpack(payload)
+    table = np.array(heads, np.float64).reshape(-1, 3)
+    return WorldLog(
+        path=path,
+        steps=table[:, 0].astype(np.int64),
+        wall_s=table[:, 1],
+        monotonic_s=table[:, 2],
+        moments=moments,
+        commands=commands,
+    )
+
+
+def _records(path: Path, data: bytes) -> Iterator[tuple[int, tuple[int, float, float], bytes]]:
+    at = 0
+    while at + _HEAD.size <= len(data):
+        size, kind, crc, step, wall_s, monotonic_s = _HEAD.unpack_from(data, at)
+        if size > _LONGEST_BYTES:
+            raise DamagedData(f"{path}: the record at byte {at} claims {size} bytes")
+        payload = data[at + _HEAD.size : at + _HEAD.size + size]
+        if len(payload) < size:
+            return  # the writer was killed in it
+        clocks = (step, wall_s, monotonic_s)
+        if zlib.crc32(_HEAD.pack(size, kind, 0, *clocks) + payload) != crc:
+            raise DamagedData(f"{path}: the record at byte {at} is not what was written")
+        yield kind, clocks, payload
+        at += _HEAD.size + size
+
+
+def _pack(commands: Commands) -> bytes:
+    given = [commands.get(name) for name in _SIZES]
+    mask = sum(1 << bit for bit, command in enumerate(given) if command is not None)
+    values = [np.asarray(c, np.float64).tobytes() for c in given if c is not None]
+    return struct.pack("<Q", mask) + b"".join(values)
+
+
+def _unpack(payload: bytes) -> Commands:
+    (mask,), at = struct.unpack_from("<Q", payload), 8
+    commands: dict[str, np.ndarray | None] = {}
+    for bit, (name, size) in enumerate(_SIZES.items()):
+        if mask >> bit & 1:
+            commands[name] = np.frombuffer(payload, np.float64, size, at)
+            at += 8 * size
+    return commands
