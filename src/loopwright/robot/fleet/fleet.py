@@ -225,6 +225,7 @@ def _world(site: FleetSite) -> Iterator[None]:
             "-m",
             "loopwright.robot.drivers.warehouse.simulation",
             str(world_folder(site)),
+            str(site.worlds),
         ],
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -7,6 +7,8 @@
     keys/ ring.json           who may release a stop; the recorders' key; the secret of the bus
     agents/ROBOT.log          what each robot has begun; ROBOT.stop while it is stopped
     flights/ cell/            black boxes; stops and releases
+    worlds/                   what the motors of the simulated world were told
+    episodes/ regressions/    what was attempted, as data; what failed, as scenarios
 """
 
 from __future__ import annotations
@@ -139,6 +141,21 @@ class FleetSite:
     def cell(self) -> Path:
         """Stops and releases."""
         return self.folder / "cell"
+
+    @property
+    def worlds(self) -> Path:
+        """Logs of the simulated worlds, from which everything can happen again."""
+        return self.folder / "worlds"
+
+    @property
+    def episodes(self) -> Path:
+        """The workspace with an episode of every attempt."""
+        return self.folder / "episodes"
+
+    @property
+    def regressions(self) -> Path:
+        """Attempts that failed, as scenarios."""
+        return self.folder / "regressions"
 
     @property
     def films(self) -> Path:

@@ -49,7 +49,7 @@ def run(folder: Path, ended: threading.Event, log: WorldLogWriter | None = None)
         now_s = time.monotonic()
         commands = {name: _applied(read_wanted(r), now_s) for name, r in wanted.items()}
         if log is not None:
-            log.step(world, commands)
+            log = _logged(log, world, commands)
         world.step(commands)
         now_s = time.monotonic()
         for name, robot in world.robots.items():
@@ -57,6 +57,19 @@ def run(folder: Path, ended: threading.Event, log: WorldLogWriter | None = None)
         write_scene(scene_writer, world.scene(now_s))
         due_s = max(due_s + 1.0 / RATE_HZ, now_s - _FARTHEST_BEHIND_S)
         ended.wait(max(0.0, due_s - time.monotonic()))
+
+
+def _logged(
+    log: WorldLogWriter, world: Warehouse, commands: dict[str, np.ndarray | None]
+) -> WorldLogWriter | None:
+    """Write a step down; a world whose disk is full goes on without a log."""
+    try:
+        log.step(world, commands)
+    except OSError as error:
+        sys.stderr.write(f"the log of the world ends here: {error}\n")
+        log.close()
+        return None
+    return log
 
 
 def _applied(wanted: Wanted | None, now_s: float) -> np.ndarray | None:
