@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 from rich.table import Table
 from rich.text import Text
 
 from loopwright.cli.display import stdout_console
+from loopwright.core.errors import UsageError
 from loopwright.safety.blackbox import Flight, FlightSummary, read_flight, summarise
 
 
@@ -21,6 +23,7 @@ def main(
     /,
     *,
     events: int = 40,
+    records: str | None = None,
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Show who flew, which steps were altered and why, how near the limits, and what happened.
@@ -30,9 +33,13 @@ def main(
     Args:
         flight: The recording.
         events: Most events to list; the last ones.
+        records: Show instead what was requested and applied in the steps of these records,
+            "120:180"; 'loopwright robot explain' names those of an attempt.
         json_output: Print JSON.
     """
     recording = read_flight(flight)
+    if records is not None:
+        return _show_steps(recording, *_range_of(records), json_output=json_output)
     summary = summarise(recording)
     told = list(recording.events())
     if json_output:
@@ -52,6 +59,44 @@ def main(
         console.print(timeline)
         if left_out:
             console.print(f"{left_out} earlier events are not shown; --events {len(told)} does")
+    return 0
+
+
+def _range_of(text: str) -> tuple[int, int]:
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise UsageError(f"--records {text}: expected the first and the last, such as 120:180")
+    return int(first), int(last)
+
+
+def _show_steps(flight: Flight, first: int, last: int, *, json_output: bool) -> int:
+    """Show the joint commands of some records."""
+    rows = np.flatnonzero((flight.records >= first) & (flight.records <= last))
+    if not len(rows):
+        raise UsageError(
+            f"{flight.path} has no steps in the records {first}:{last}; "
+            f"it has {flight.records.min(initial=0)}:{flight.records.max(initial=0)}"
+        )
+    found = [
+        {
+            "record": int(flight.records[row]),
+            "utc": _clock(flight, float(flight.steps["monotonic_s"][row])),
+            "requested": np.atleast_1d(flight.steps["requested"][row]).tolist(),
+            "applied": np.atleast_1d(flight.steps["applied"][row]).tolist(),
+            "reason": flight.reason_name(int(flight.steps["reason"][row])),
+            "stopping": bool(flight.steps["stopping"][row]),
+        }
+        for row in rows
+    ]
+    if json_output:
+        print(json.dumps(found))
+        return 0
+    for step in found:
+        asked, given = (
+            " ".join(f"{value:+.3f}" for value in step[name]) for name in ("requested", "applied")
+        )
+        why = f"{step['reason']}{', stopping' if step['stopping'] else ''}"
+        print(f"{step['utc'][11:23]} {step['record']:>7}  asked {asked}  given {given}  {why}")
     return 0
 
 

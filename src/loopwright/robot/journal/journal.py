@@ -14,6 +14,7 @@ from pathlib import Path
 from loopwright.core.digest import canonical_json
 from loopwright.core.errors import DamagedData, StorageError, WorkspaceBusy
 from loopwright.robot.journal.events import Event, event_from_json
+from loopwright.robot.only_read import connect_to_read
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS events (
@@ -44,8 +45,12 @@ class Entry:
 class Journal:
     """Append-only; one coordinator writes, anybody reads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open or make a journal.
+
+        Args:
+            path: The SQLite file.
+            read_only: Only look, also while a coordinator writes; it must be there then.
 
         Raises:
             StorageError: It cannot be opened or made.
@@ -54,6 +59,10 @@ class Journal:
         self.path = path
         self._lock = threading.Lock()
         with self._own_errors():
+            if read_only:
+                self._connection = connect_to_read(path)
+                self._check_version()
+                return
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=10.0
@@ -61,9 +70,7 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             for statement in _SCHEMA:
                 self._connection.execute(statement)
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, VERSION):
-                raise DamagedData(f"{path} is a journal of version {version}, this reads {VERSION}")
+            self._check_version()
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def append(
@@ -163,6 +170,13 @@ class Journal:
         """Close it; idempotent."""
         with self._lock:
             self._connection.close()
+
+    def _check_version(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, VERSION):
+            raise DamagedData(
+                f"{self.path} is a journal of version {version}, this reads {VERSION}"
+            )
 
     @contextmanager
     def _own_errors(self) -> Iterator[None]:

@@ -49,7 +49,7 @@ def page_routes() -> list[Route]:
 
 
 def _file(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    content = resources.files(__package__).joinpath("page_files", name).read_bytes()
+    content = resources.files("loopwright.robot.wires").joinpath("page_files", name).read_bytes()
 
     async def endpoint(request: Request) -> Response:
         return Response(content, media_type=kind, headers=_HEADERS)
