@@ -146,6 +146,19 @@ def test_a_lie_is_no_success_over_the_wire_either(fleet: OpenFleet) -> None:
         assert {a["outcome"] for a in seen["attempts"]} == {"failed"}
 
 
+def test_a_deadline_counts_from_now_and_missing_it_is_said(fleet: OpenFleet) -> None:
+    fleet.runner.lasts_s = 0.2
+    with fleet.client("operate") as client:
+        for deadline_s, is_late in ((0.05, True), (60, False)):
+            asked = {"instruction": "ring north south", "deadline_s": deadline_s}
+            task = client.post("/tasks", json=asked).json()["task"]
+            result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
+            assert result["deadline_s"] == deadline_s
+            assert (result["late_s"] > 0.0) is is_late
+            assert ("after its deadline" in result["reason"]) is is_late
+            fleet.runner.world.true.clear()
+
+
 def test_a_graph_is_taken_or_refused_before_anything_moves(fleet: OpenFleet) -> None:
     step = {"id": "s1", "skill": "ring", "values": {"bell": "north"}}
     with fleet.client("operate") as client:
@@ -355,6 +368,8 @@ def test_memory_says_where_by_whom_and_how_sure(fleet: OpenFleet) -> None:
         (b'{"instruction": NaN}', 400),
         (b'{"instruction": 7}', 400),
         (b'{"instruction": "ring north", "priority": 1}', 400),
+        (b'{"instruction": "ring north", "deadline_s": 0}', 400),
+        (b'{"instruction": "ring north", "deadline_s": "soon"}', 400),
         (b"", 400),
         (b'{"instruction": "  "}', 400),
         (b"\xff\xfe", 400),

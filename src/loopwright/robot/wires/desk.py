@@ -239,16 +239,19 @@ class Desk:
 
     # Acting --------------------------------------------------------------------------------------
 
-    def ask(self, instruction: str, *, by: str, graph: Any = None) -> str:
+    def ask(
+        self, instruction: str, *, by: str, graph: Any = None, deadline_s: float | None = None
+    ) -> str:
         """Take on a task; durable when this returns.
 
         Args:
             instruction: What is wanted, in words.
             by: Who asks.
             graph: How, as plain data; None leaves it to the brain.
+            deadline_s: Seconds from now until it should be over.
 
         Raises:
-            InvalidConfig: The graph is none.
+            InvalidConfig: The graph is none, or the deadline no time to come.
             NoPlan: The graph cannot be carried out.
             StorageError: Nothing was taken on.
         """
@@ -256,7 +259,7 @@ class Desk:
         if graph is not None:
             robots = self._read(_at_work)
             read = read_graph(graph, robots, self._memory.things, self._memory.symbols())
-        return self._coordinator.ask(instruction, by=by, graph=read)
+        return self._coordinator.ask(instruction, by=by, graph=read, deadline_s=deadline_s)
 
     def cancel(self, task: str, *, by: str) -> Plain:
         """Stop a task, and return how it stands."""

@@ -189,13 +189,24 @@ def _memory_usage() -> float:
 
 
 async def _ask(door: Door, request: Request, role: AccessRole) -> Response:
-    given = await body_of(request, {"instruction": str, "graph": (dict, type(None))})
+    given = await body_of(
+        request,
+        {
+            "instruction": str,
+            "graph": (dict, type(None)),
+            "deadline_s": (int, float, type(None)),  # seconds from now
+        },
+    )
     instruction = given.get("instruction", "").strip()
     graph = given.get("graph")
     if not instruction and graph is None:
         raise HTTPException(400, "say what is wanted: an 'instruction', a 'graph', or both")
     task = await run_in_threadpool(
-        door.desk.ask, instruction or "as the graph says", by=f"{role} over http", graph=graph
+        door.desk.ask,
+        instruction or "as the graph says",
+        by=f"{role} over http",
+        graph=graph,
+        deadline_s=given.get("deadline_s"),
     )
     return JSONResponse({"task": task}, status_code=201, headers={"Location": f"/tasks/{task}"})
 

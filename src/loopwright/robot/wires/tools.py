@@ -168,7 +168,11 @@ async def _run_skill(
 
 async def _ask(caller: Caller, given: Plain) -> Plain:
     task = await run_in_threadpool(
-        caller.desk.ask, given["instruction"], by=caller.by, graph=given.get("graph")
+        caller.desk.ask,
+        given["instruction"],
+        by=caller.by,
+        graph=given.get("graph"),
+        deadline_s=given.get("deadline_s"),
     )
     return await _ended(caller, task, given.get("wait_s", 0.0))
 
@@ -246,6 +250,12 @@ _FIXED = (
         properties={
             "instruction": _TEXT,
             "graph": {"type": "object", "description": "steps and goal; leave out to have it plan"},
+            "deadline_s": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "description": "seconds from now until it should be over; if it will not, or was "
+                "not, that is said, and it goes on",
+            },
             "wait_s": _WAIT,
         },
         required=("instruction",),

@@ -31,6 +31,10 @@ def task_summary(task: TaskState) -> Plain:
         "reason": task.reason,
         "refused": task.refused,
         "cancelled": task.cancelled,
+        "ended_s": task.ended_s,
+        "deadline_s": task.deadline_s,
+        "expected_late_s": None if task.ended_s else task.expected_late_s,
+        "late_s": task.overdue_s(task.ended_s) if task.ended_s else None,
     }
 
 
