@@ -52,6 +52,24 @@ def test_robots_hand_over_when_none_can_do_it_alone() -> None:
     ]
 
 
+def test_a_plan_makes_no_detour() -> None:
+    away = START.after(conditions("not at(mover-1, store)", "at(mover-1, door)"))
+    graph = plan_for(conditions("on(green-cube-2, table)"), ROBOTS, THINGS, away)
+    assert [step.skill for step in graph.steps] == ["drive", "pick", "drive", "place"]
+
+
+def test_only_who_was_named_handles_things() -> None:
+    graph = SymbolicBrain(THINGS).plan(problem("have mover-1 put the red cube on the cart-1"))
+    assert {s.robot for s in graph.steps if s.skill in ("pick", "place")} == {"mover-1"}
+    with pytest.raises(NoPlan, match=r"nobody at work can bring about at\(arm-1, door\)"):
+        SymbolicBrain(THINGS).plan(problem("have arm-1 put the red cube on the tray"))
+
+
+def test_what_is_missing_is_said() -> None:
+    with pytest.raises(NoPlan, match=r"at\(arm-1, store\) \(arm-1 can pick, place\)"):
+        SymbolicBrain(THINGS).plan(problem("send arm-1 to the store"))
+
+
 def test_what_holds_already_needs_no_step() -> None:
     graph = plan_for(conditions("on(red-cube, table)"), ROBOTS, THINGS, START)
     assert graph.steps == ()

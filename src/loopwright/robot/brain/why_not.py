@@ -69,10 +69,16 @@ def _missing(
             for name in fact.args
             if name in robots
         ]
-        absent = [name for name in fact.args[:1] if fact.name in ("holding", "at") and not able]
-        who = f" ({'; '.join(able)})" if able else f" ({absent[0]} is not at work)" * bool(absent)
+        who = f" ({'; '.join(able)})" if able else ""
         return f"nobody at work can bring about {fact}{who}"
-    nearest = min(bringing, key=lambda way: (len(way.needs - possible), way.robot, way.skill))
+
+    def far(way: _Way) -> tuple[int, int, str, str]:
+        lacking = way.needs - possible
+        # That a table stands elsewhere is no more the reason than that a robot cannot come.
+        fixed = sum(not robots.keys() & set(fact.args) for fact in lacking)
+        return fixed, len(lacking), way.robot, way.skill
+
+    nearest = min(bringing, key=far)
     lacking = min(nearest.needs - possible)
     deeper = _missing(lacking, ways, possible, robots, depth - 1)
     return f"for {fact} {nearest.robot} would have to {nearest.skill}, and {deeper}"

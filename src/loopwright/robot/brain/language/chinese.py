@@ -28,12 +28,30 @@ def wishes(text: str, nouns: Iterable[str]) -> tuple[Wish, ...]:
         NotUnderstood: A part of it is no sentence of the language.
         Ambiguous: It does not say how many.
     """
+    _refuse_what_is_no_request(text)
     found: list[Wish] = []
     for clause in _clauses(_cut(text, frozenset(nouns))):
         found.append(_wish(clause, text, found[-1] if found else None))
     if not found:
         raise NotUnderstood(f"没有说要做什么；{_EXAMPLE}")
     return tuple(found)
+
+
+def _refuse_what_is_no_request(text: str) -> None:
+    """Refuse words that turn a request into something else, wherever they stand."""
+    for word in (*words.CHINESE_NOT, *words.CHINESE_WHEN):
+        if word in text:
+            raise NotUnderstood(f"不懂“{word}”；{_EXAMPLE} (no negations, conditions or times)")
+    asks = "吗" in text or text.rstrip().endswith(("？", "?"))
+    if asks and not any(word in text for word in words.CHINESE_POLITE):
+        raise NotUnderstood(f"这是一个问题；{_EXAMPLE} (that is a question)")
+
+
+def _short(nouns: frozenset[str]) -> dict[str, str]:
+    """Return how nouns are shortened: ``红`` for ``红色``, ``桌`` for ``桌子``."""
+    stems = {noun[:-1]: noun for noun in nouns if len(noun) == 2 and noun[-1] in "色子"}
+    other = {word: noun for word, noun in words.CHINESE_SYNONYMS.items() if noun in nouns}
+    return {word: noun for word, noun in {**stems, **other}.items() if word not in nouns}
 
 
 def _clauses(tokens: list[str]) -> list[list[str]]:
@@ -60,8 +78,9 @@ def _until_pause(tokens: list[str]) -> list[str]:
 
 
 def _cut(text: str, nouns: frozenset[str]) -> list[str]:
+    short = _short(nouns)
     known = {
-        *nouns, *words.CHINESE_VERBS, *_MARKS, *words.CHINESE_NUMBERS, *words.CHINESE_ALL,
+        *nouns, *short, *words.CHINESE_VERBS, *_MARKS, *words.CHINESE_NUMBERS, *words.CHINESE_ALL,
         *words.CHINESE_SOME, *words.CHINESE_JOINTS, *words.CHINESE_PLACE, words.CHINESE_OF,
         *words.CHINESE_PRONOUNS, *words.CHINESE_EXCEPT, *words.CHINESE_FILLERS, *_PAUSES,
     }  # fmt: skip
@@ -74,7 +93,7 @@ def _cut(text: str, nouns: frozenset[str]) -> list[str]:
         else:
             unknown = rest[:4]
             raise NotUnderstood(f"不认识“{unknown}”；{_EXAMPLE} (unknown word {unknown!r})")
-        tokens.append(rest[:length])
+        tokens.append(short.get(rest[:length], rest[:length]))
         rest = rest[length:]
     return [t for t in tokens if t not in words.CHINESE_FILLERS]
 

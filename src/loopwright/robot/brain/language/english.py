@@ -33,8 +33,6 @@ _TURNS = re.compile(
     )
 )
 _TOKEN = re.compile(r"[a-z]+(?:-[a-z0-9]+)*|\d+|[.;,!?]|[^\s\w]+|\w+")
-_SAYS_NOTHING = ("that-is", "standing", "lying", "sitting", "one", "ones")
-"""Of a noun phrase: ``the green one that is lying on the shelf``."""
 _STRONG = ("to", "onto", "into", "against")
 _GROUPS = (("to",), ("onto", "into", "against"), ("on", "in"), ("at", "by"))
 """Prepositions of a destination, the surest first."""
@@ -65,8 +63,32 @@ def _tokens(text: str, nouns: frozenset[str]) -> list[str]:
     for _ in range(2):  # a turn may begin another one
         plain = _TURNS.sub(lambda m: words.ENGLISH_TURNS[m[0]], plain)
     known = _known() | nouns
-    tokens = [corrected(token, known) for token in _TOKEN.findall(plain)]
-    return [t for t in tokens if t not in words.ENGLISH_FILLERS]
+    tokens = [
+        token if token in known else words.ENGLISH_SYNONYMS.get(token, corrected(token, known))
+        for token in _TOKEN.findall(plain)
+    ]
+    _refuse_what_is_no_request(tokens)
+    return [
+        token
+        for token, after in zip(tokens, (*tokens[1:], ""), strict=False)
+        if token not in words.ENGLISH_FILLERS
+        and not (token in words.ENGLISH_SPEAKER and after in ("want", "need", "must"))
+    ]
+
+
+def _refuse_what_is_no_request(tokens: list[str]) -> None:
+    """Refuse words that turn a request into something else, wherever they stand."""
+    if tokens and tokens[-1] == "?" and tokens[0] in words.ENGLISH_QUESTIONS:
+        raise NotUnderstood(f"that is a question; say what to do, {_EXAMPLE}")
+    for token in tokens:
+        if token in words.ENGLISH_NOT:
+            raise NotUnderstood(
+                f"{token!r}: what shall not be done is not understood; say what to do"
+            )
+        if token in words.ENGLISH_WHEN:
+            raise NotUnderstood(
+                f"{token!r}: conditions and times are not understood; say what to do now"
+            )
 
 
 @cache
@@ -77,6 +99,8 @@ def _known() -> frozenset[str]:
             *words.ENGLISH_TO, *words.ENGLISH_AT, *words.ENGLISH_ARTICLES, *words.ENGLISH_NUMBERS,
             *words.ENGLISH_ALL, *words.ENGLISH_SOME, *words.ENGLISH_PRONOUNS,
             *words.ENGLISH_EXCEPT, *words.ENGLISH_JOINTS, *words.ENGLISH_FILLERS,
+            *words.ENGLISH_SPEAKER, *words.ENGLISH_STATE, *words.ENGLISH_ANYTHING,
+            *words.ENGLISH_NOT, *words.ENGLISH_WHEN, *words.ENGLISH_QUESTIONS,
         }
     )  # fmt: skip
 
@@ -85,13 +109,14 @@ def _clauses(tokens: list[str]) -> list[list[str]]:
     """Return the words of each sentence; a joint begins one only before what can be one."""
     found: list[list[str]] = [[]]
     for place, token in enumerate(tokens):
+        ahead = _until_joint(tokens[place + 1 :])
         if token in _ENDS:
             found.append([])
         elif token in (",", *words.ENGLISH_JOINTS):
-            if _begins(found[-1], _until_joint(tokens[place + 1 :])):
+            if _begins(found[-1], ahead):
                 found.append([])
-            elif found[-1] and (token != "," or _verb(found[-1]) is not None):
-                found[-1].append(token)  # the comma behind "mover-1, go" says nothing
+            elif found[-1] and not (token == "," and _verb(ahead) == 0):
+                found[-1].append(token)  # the comma in "mover-1, go" says nothing
         else:
             found[-1].append(token)
     return [clause for clause in found if clause]
@@ -111,13 +136,15 @@ def _until_joint(tokens: list[str]) -> list[str]:
 
 def _begins(clause: list[str], piece: list[str]) -> bool:
     """Tell whether what follows a joint is a sentence of its own."""
-    if not piece or _verb(clause) is None:
+    verb = _verb(clause)
+    if not piece or verb is None:
         return not piece
     if _verb(piece) is not None:
         return True
-    # "the red cube to the tray and the blue one to the shelf": the verb counts for both.
+    # "put the red cube on the tray and the blue one on the shelf": the verb counts for both.
+    clause = clause[verb + 1 :]
     here, there = _destination(clause), _destination(piece)
-    if here is None or there is None:
+    if here is None or there is None or here == 0:
         return False
     return clause[here] in _STRONG or piece[there] not in _STRONG
 
@@ -267,44 +294,45 @@ def _phrase(tokens: list[str], said: str) -> Phrase:
     if excepted := next((n for n, t in enumerate(tokens) if t in words.ENGLISH_EXCEPT), None):
         but = _phrases(tokens[excepted + 1 :], said)
         tokens = tokens[:excepted]
-    quantity, described = _quantity(tokens, said)
+    quantity, exact, described = _quantity(tokens, said)
     split = next((n for n, t in enumerate(described) if t in words.ENGLISH_AT), None)
     head, tail = (described, []) if split is None else (described[:split], described[split + 1 :])
-    head = [t for t in head if t not in _SAYS_NOTHING]
+    plural = bool(head) and singular(head[-1]) != head[-1]  # "the red cubes", "the green ones"
+    head = [t for t in head if t not in words.ENGLISH_ANYTHING]
     where = (_phrase(tail, said),) if tail else ()
-    if quantity == "the" and head and singular(head[-1]) != head[-1]:
-        quantity = "all"  # "the red cubes"
-    return Phrase(words=tuple(map(singular, head)), quantity=quantity, where=where, but=but)
+    quantity = "all" if plural and quantity == "the" else quantity
+    described = tuple(map(singular, head))
+    return Phrase(words=described, quantity=quantity, exact=exact, where=where, but=but)
 
 
-def _quantity(tokens: list[str], said: str) -> tuple[Quantity, list[str]]:
+def _quantity(tokens: list[str], said: str) -> tuple[Quantity, bool, list[str]]:
+    """Return how many, whether there must be no more, and what is left."""
     quantity: Quantity = "the"
+    definite = False
     rest = list(tokens)
     while rest:
         first = rest[0]
-        if first in words.ENGLISH_ARTICLES or (first == "of" and quantity != "the"):
-            pass
+        if first == "of" and quantity != "the":
+            definite = False  # "two of the cubes"
+            if rest[1:2] and rest[1] in words.ENGLISH_ARTICLES:
+                rest.pop(0)
+        elif first in words.ENGLISH_ARTICLES:
+            definite = True
         elif first in words.ENGLISH_ALL:
-            quantity = "all"
+            quantity, definite = "all", True
         elif first in words.ENGLISH_SOME:
             raise Ambiguous(f"{said!r} does not say how many; say a number, or all")
         elif first in words.ENGLISH_NUMBERS or first.isdigit():
-            number = words.ENGLISH_NUMBERS.get(first)
-            number = int(first) if number is None else number
-            if first == "one" and quantity == "the" and len(rest) < len(tokens):
+            if first == "one" and definite:
                 break  # "the one on the shelf"
-            quantity = _counted(quantity, number, said)
+            quantity = words.ENGLISH_NUMBERS[first] if first.isalpha() else int(first)
+            definite |= first == "both"
         else:
             break
         rest.pop(0)
-    return quantity, rest
-
-
-def _counted(quantity: Quantity, number: int, said: str) -> Quantity:
-    """Return a number; ``all five`` is five, and there must not be more."""
-    if number < 1:
+    if quantity == 0:
         raise NotUnderstood(f"{said!r} asks for none; say what to do, {_EXAMPLE}")
-    return number if quantity in ("the", "all") else quantity
+    return quantity, definite and isinstance(quantity, int), rest
 
 
 def singular(word: str) -> str:

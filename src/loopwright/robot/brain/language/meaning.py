@@ -80,6 +80,8 @@ class _Meaning:
         self._goal: list[Condition] = []
         self._spoken_of: list[Thing] = []
         """Objects or robots of the last wish: what ``it`` means."""
+        self._carrier: Thing | None = None
+        """The robot that the last wish put something on: ``it`` may be that, too."""
         self._pending: Wish | None = None
         """Something was to be taken, and not yet said where to."""
 
@@ -94,6 +96,12 @@ class _Meaning:
     def take(self, wish: Wish) -> None:
         """Take in one wish; who takes something back means the later place."""
         for condition in self._conditions(wish):
+            for old in self._goal:
+                if condition != old and _visits(condition) and _replaces(condition, old):
+                    raise NoPlan(
+                        f"{old.fact.args[0]} cannot be at {old.fact.args[1]} and at "
+                        f"{condition.fact.args[1]} in the end; ask for one after the other"
+                    )
             self._goal = [c for c in self._goal if not _replaces(condition, c)]
             self._goal.append(condition)
 
@@ -115,16 +123,22 @@ class _Meaning:
         if wish.kind == "swap":
             return self._swapped(objects)
         assert wish.to is not None
-        if wish.to.pronoun:
-            raise Ambiguous(f"{str(wish.to)!r} could be any place; say which")
         if wish.kind == "give" and (taker := self._taker(wish.to)):
             return self._held(objects, taker)
-        surface = self._naming.surface(wish.to)
+        surface = self._that(wish.to, before) if wish.to.pronoun else self._naming.surface(wish.to)
         chosen = self._chosen(wish, objects, surface)
         self._spoken_of = chosen or before
-        if wish.by is not None:
-            self._robot(wish.by)  # there must be one
+        self._carrier = surface if surface.kind == "robot" else None
+        if wish.by is not None and "gripper" not in self._robot(wish.by).parts:
+            raise NoPlan(f"{self._robot(wish.by).name} has no hand; say who else shall move things")
         return [Condition(Fact("on", (o.name, surface.name))) for o in chosen]
+
+    def _that(self, pronoun: Phrase, spoken_of: list[Thing]) -> Thing:
+        """Return the robot that carries things and was spoken of last."""
+        robots = [t for t in spoken_of if t.kind == "robot" and t.carries]
+        if len(robots) != 1:
+            raise Ambiguous(f"{str(pronoun)!r} could be any place; say which")
+        return robots[0]
 
     # Robots that go somewhere ---------------------------------------------------------------------
 
@@ -134,29 +148,34 @@ class _Meaning:
             return []
         if not wish.what:
             return [self._robot(wish.by) if wish.by else self._any_that_drives(wish)]
-        found: list[Thing] = []
-        for phrase in wish.what:
-            if phrase.pronoun:
-                found += [t for t in self._spoken_of if t.kind == "robot"]
-            elif wish.kind == "go" or not self._fits_objects(phrase):
-                found += self._naming.fitting(phrase, "robot")
-        if not found and wish.kind == "go":
-            if any(p.pronoun for p in wish.what):
-                raise self._unclear(wish.what[0])
-            for phrase in wish.what:
-                self._naming.meant(phrase, "robot")
-        if not found:
+        if wish.kind != "go" and not self._is_about_robots(wish):
             return []
-        return [r for p in wish.what for r in self._those(p)]
+        return _once([r for phrase in wish.what for r in self._those(phrase)])
+
+    def _is_about_robots(self, wish: Wish) -> bool:
+        """Tell whether things that are moved are robots, which go to stations and onto nothing."""
+        assert wish.to is not None
+        if not self._naming.fitting(wish.to, "station"):
+            return False
+        return all(
+            self._spoken_robots() != []
+            if phrase.pronoun
+            else not self._naming.fitting(phrase, "object")
+            and self._naming.fitting(phrase, "robot")
+            for phrase in wish.what
+        )
 
     def _those(self, phrase: Phrase) -> list[Thing]:
-        if phrase.pronoun:
-            return [t for t in self._spoken_of if t.kind == "robot"]
-        found = self._naming.meant(phrase, "robot")
-        return found if phrase.quantity == "all" else self._exactly(phrase, found)
+        if not phrase.pronoun:
+            return self._exactly(phrase, self._naming.meant(phrase, "robot"))
+        if found := self._spoken_robots():
+            return found
+        if self._carrier is not None:
+            return [self._carrier]
+        raise self._unclear(phrase)
 
-    def _fits_objects(self, phrase: Phrase) -> bool:
-        return bool(self._naming.fitting(phrase, "object"))
+    def _spoken_robots(self) -> list[Thing]:
+        return [t for t in self._spoken_of if t.kind == "robot"]
 
     def _gone(self, wish: Wish, robots: list[Thing]) -> list[Condition]:
         assert wish.to is not None
@@ -164,7 +183,7 @@ class _Meaning:
             raise Ambiguous(f"{str(wish.to)!r} could be any place; say which")
         if wish.into:
             self._refuse_collision(wish.to)
-        self._spoken_of, self._pending = robots, None
+        self._spoken_of, self._pending, self._carrier = robots, None, None
         station = self._naming.station(wish.to)
         return [Condition(Fact("at", (r.name, station.name))) for r in robots]
 
@@ -201,7 +220,12 @@ class _Meaning:
         return _once(found)
 
     def _meant_by(self, pronoun: Phrase) -> list[Thing]:
-        if found := [t for t in self._spoken_of if t.kind == "object"]:
+        found = [t for t in self._spoken_of if t.kind == "object"]
+        if found and self._carrier is not None:
+            raise Ambiguous(
+                f"{str(pronoun)!r} could be {names([*found, self._carrier], 'or')}; say which"
+            )
+        if found:
             return found
         raise self._unclear(pronoun)
 
@@ -321,6 +345,10 @@ class _Meaning:
             )
 
         return min(hands, key=unhandy)
+
+
+def _visits(condition: Condition) -> bool:
+    return condition.fact.name == "at"
 
 
 def _once(things: list[Thing]) -> list[Thing]:

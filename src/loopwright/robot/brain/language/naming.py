@@ -55,6 +55,8 @@ class Naming:
                 f"there {_are(len(found))} of {' '.join(phrase.words) or kinds[0]!r} "
                 f"({names(found)}), not {phrase.quantity}"
             )
+        if phrase.exact and len(found) > phrase.quantity:
+            raise Ambiguous(f"{str(phrase)!r} could be any of {names(found)}; say which")
         return found
 
     def only(self, phrase: Phrase, found: list[Thing], kind: str) -> Thing:
@@ -116,6 +118,8 @@ class Naming:
         return any(self.facts(Fact("at", (thing.name, s.name))) for s in stations)
 
     def _is_at(self, thing: Thing, place: Phrase) -> bool:
+        if not place.words:
+            raise NotUnderstood(f"{str(place)!r} is no place; say which place")
         carriers = [t for t in self.fitting(place, "surface", "robot") if t.carries]
         stations = self.fitting(place, "station")
         if not carriers and not stations:

@@ -34,6 +34,8 @@ class Phrase:
     words: tuple[str, ...]
     """What describes it, ``("red", "cube")``; without any it means everything movable."""
     quantity: Quantity = "the"
+    exact: bool = False
+    """Whether there must be no more than the number: ``both``, ``all four``, ``the two``."""
     where: tuple[Phrase, ...] = ()
     """Surfaces or stations it is said to be on, in or by."""
     but: tuple[Phrase, ...] = ()

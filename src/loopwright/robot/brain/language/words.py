@@ -34,8 +34,30 @@ ENGLISH_EXCEPT = ("except", "but")
 ENGLISH_JOINTS = ("and", "then", "afterwards", "next", "while", "meanwhile")
 ENGLISH_FILLERS = (
     "please", "kindly", "can", "could", "would", "you", "now", "up", "down", "over", "robot",
-    "robots", "first", "finally", "also", "i", "we", "hey", "ok", "okay", "thanks", "hello",
+    "robots", "first", "finally", "also", "hey", "ok", "okay", "thanks", "hello",
 )  # fmt: skip
+ENGLISH_SPEAKER = ("i", "we")
+ENGLISH_STATE = ("there", "is", "are", "that-is")
+ENGLISH_ANYTHING = (
+    "that-is", "standing", "lying", "sitting", "one", "ones", "thing", "things", "object",
+    "objects", "item", "items",
+)  # fmt: skip
+"""Says nothing of a noun phrase: ``the green one that is lying on the shelf``."""
+ENGLISH_SYNONYMS = {
+    "block": "cube", "blocks": "cubes", "brick": "cube", "bricks": "cubes", "rack": "shelf",
+    "racks": "shelves", "desk": "table", "desks": "tables",
+}  # fmt: skip
+"""Where nothing is called by the first word, the second is meant."""
+ENGLISH_NOT = ("not", "never", "no", "none", "nothing", "without", "nobody", "cannot", "neither")
+ENGLISH_WHEN = (
+    "if", "unless", "until", "till", "after", "before", "when", "whenever", "within", "later",
+    "tomorrow", "once", "twice", "times", "again", "seconds", "minutes", "hours", "instead",
+)  # fmt: skip
+ENGLISH_QUESTIONS = (
+    "is", "are", "was", "were", "where", "what", "which", "who", "whose", "how", "when", "why",
+    "did", "does", "do", "has", "have", "will", "should", "shall", "may", "might",
+)  # fmt: skip
+"""What a question begins with that is no request."""
 ENGLISH_TURNS = {
     "pick up": "pick", "picks up": "pick", "on top of": "on", "at the same time": "while",
     "in the meantime": "meanwhile", "as well as": "and", "thank you": "", "make sure": "ensure",
@@ -44,7 +66,8 @@ ENGLISH_TURNS = {
     "which's": "that is", "which is": "that is", "which are": "that is", "that are": "that is",
     "that is": "that-is", "there's": "there is", "there are": "there is", "inside of": "in",
     "inside": "in", "a couple of": "two", "a pair of": "two", "next to": "beside",
-    "->": " to ", "→": " to ", "=>": " to ", "should be": "should be", "out of": "from",
+    "->": " to ", "→": " to ", "=>": " to ", "out of": "from", "don't": "not", "can't": "not",
+    "mustn't": "not", "shouldn't": "not", "won't": "not", "isn't": "not", "do not": "not",
     "away from": "from", "apart from": "except", "other than": "except",
     "with the exception of": "except",
 }  # fmt: skip
@@ -83,6 +106,23 @@ CHINESE_PLACE = (
 CHINESE_OF = "的"
 CHINESE_PRONOUNS = ("它", "它们", "这个", "那个", "这些", "那些")
 CHINESE_EXCEPT = ("除了", "除")
+CHINESE_NOT = ("不", "别", "没", "勿", "禁止", "未")
+CHINESE_WHEN = (
+    "如果",
+    "要是",
+    "除非",
+    "直到",
+    "之后",
+    "以后",
+    "之前",
+    "以前",
+    "的时候",
+    "分钟",
+    "秒",
+)
+CHINESE_SYNONYMS = {"积木": "方块", "木块": "方块", "立方体": "方块", "货架": "架子", "大门": "门"}
+CHINESE_POLITE = ("请", "能", "可以", "麻烦", "帮")
+"""In a question these make it a request."""
 CHINESE_FILLERS = (
     "请", "个", "块", "只", "件", "让", "叫", "那", "这", "请你", "你", "一下", "了", "机器人",
     "谢谢", "麻烦", "帮我", "帮忙", "先", "能", "可以", "吗", "吧", "去把", "来", "需要", "我",
