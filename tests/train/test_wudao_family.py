@@ -219,3 +219,9 @@ def test_a_grid_of_real_trainings_through_the_command_line(corpus, tmp_path, cap
     low, high = (float(density["density"][end]) for end in ("low", "high"))
     # A member of the family is worth what it has, as far as these runs can tell.
     assert low < 1 < high
+
+
+def test_a_member_that_was_to_be_spread_over_processes_is_refused(corpus, start, tmp_path):
+    spread = {**DENSE, "tokens": 500, "parallel": {"data": "shard"}}
+    with pytest.raises(InvalidConfig, match="trained by one process"):
+        train_member(spread, job(tmp_path, corpus, start))

@@ -35,6 +35,7 @@ from loopwright.models.wudao.sample import FAMILY, Prompt, TextPictureModel
 from loopwright.models.wudao.words import FILE
 from loopwright.store.corpus import open_corpus
 from loopwright.train.device import cpu_threads
+from loopwright.train.parallel import ParallelConfig
 from loopwright.train.throughput import FlopCount
 from loopwright.train.trainer import Diverged, Portion, TrainerConfig, train
 from loopwright.train.wudao import SequenceBatches, TextPictures, WudaoFit
@@ -64,6 +65,11 @@ def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
     given = dict(config)
     tokens = int(given.pop("tokens"))
     fit = WudaoFit.from_json(given)
+    if fit.parallel != ParallelConfig():
+        raise InvalidConfig(
+            "a member of a family is trained by one process; leave 'parallel' away, and train "
+            "several members at once instead"
+        )
     with cpu_threads(fit.threads):
         member = _Member(fit, tokens, job)
         try:
