@@ -122,15 +122,20 @@ class Instruction:
         return ", ".join([*lacking, *(f"{f} was spoiled" for f in self._spoiled(before, after))])
 
     def _spoiled(self, before: frozenset[Fact], after: frozenset[Fact]) -> list[Fact]:
-        """Return what nobody asked to change: cubes that nobody named lie where they lay."""
-        mine = {"on", "holding"}
-        named = [w.pattern for w in self.goal if w.pattern.name in mine]
-        if any("*" in w.args[0] and w.name == "on" for w in named):
-            cubes = {f.args[0] for f in before if f.name == "on"}
-            rests = {f.args[0] for f in after if f.name == "on"}
-            return [Fact("on", (c, "something")) for c in sorted(cubes - rests)]
-        objects = {w.args[0] if w.name == "on" else w.args[1] for w in named}
-        return sorted(f for f in before - after if f.name == "on" and f.args[0] not in objects)
+        """Return what nobody asked to change: cubes that nobody named lie where they lay.
+
+        Where any cube would do, none may at least have been lost.
+        """
+        named = [w.pattern for w in self.goal if w.pattern.name in ("on", "holding")]
+        objects = [w.args[0] if w.name == "on" else w.args[1] for w in named]
+        moved = [f for f in before - after if f.name == "on"]
+        kept = {f.args[0] for f in after if f.name == "on"}
+        kept |= {f.args[1] for f in after if f.name == "holding"}
+        return sorted(
+            f
+            for f in moved
+            if f.args[0] not in kept or not any(fnmatchcase(f.args[0], o) for o in objects)
+        )
 
 
 def _said(wanted: Wanted) -> str:
