@@ -133,6 +133,21 @@ def test_a_robot_killed_in_its_work_is_lost_and_another_does_it(
     assert "lost" in ended.intents[0].reason
 
 
+def test_whom_it_connects_to_may_come_later_and_come_again(tmp_path: Path) -> None:
+    endpoint = free_endpoint()
+    with ExitStack() as stack:
+        early = ZenohBus(ZenohSettings(name="early", connect=(endpoint,)), SECRET)
+        stack.callback(early.close)
+        time.sleep(0.5)
+        for _ in range(2):
+            hub = ZenohBus(ZenohSettings(name="hub", listen=endpoint), SECRET)
+            stack.callback(hub.close)
+            heard: list[say.Message] = []
+            hub.subscribe(say.REPORTS, heard.append)
+            until(lambda: early.publish(say.REPORTS, say.Stop(by="early")) or heard)  # noqa: B023
+            hub.close()
+
+
 def test_a_peer_that_hangs_or_is_slow_holds_nobody_up_and_order_is_kept(place: Place) -> None:
     hanging = place.start("echo", "r1")
     slow, quick = place.join("slow"), place.join("quick")

@@ -241,8 +241,9 @@ def _opened(library, settings: ZenohSettings, secret: FleetSecret) -> zenoh.Sess
             "mode": "peer",
             "listen/endpoints": [settings.listen],
             "connect/endpoints": list(settings.connect),
-            # Those who are not there yet are tried again and again, in the background.
-            "connect/timeout_ms": 0,
+            # Those who are not there yet, or no longer, are tried again and again (-1: for ever; 0
+            # would mean once), in the background.
+            "connect/timeout_ms": -1,
             "connect/exit_on_failure": False,
             "connect/retry": {
                 "period_init_ms": 100,
