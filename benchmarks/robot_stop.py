@@ -6,7 +6,9 @@ at the line of the guards, in turns. Each is timed from just before the client a
 the four drives that has told its motors to be in the safe state, by the drive's own note; then it
 is seen that none moves again, and an operator releases it, signing for exactly these stops.
 
-The load are processes that spin at ordinary priority, in sessions of their own.
+The load are processes that spin at ordinary priority, in sessions of their own. The fleet is a
+session as well; the kernel's scheduler is asked to prefer that session, then to treat it as any
+other, and then guards, drives and watchdog are given real-time priority beside it.
 """
 
 from __future__ import annotations
@@ -56,9 +58,30 @@ _PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How the fleet stands with the scheduler."""
+
+    title: str
+    nice: int
+    """Of its session as a whole."""
+    priority: int
+    """Real-time priority of guards, drives and watchdog; 0: as the fleet has them."""
+    rounds: int
+    """Presses over each route."""
+
+
+CONDITIONS = (
+    Condition(title="preferred", nice=-10, priority=0, rounds=20),
+    Condition(title="as any program", nice=0, priority=0, rounds=6),
+    Condition(title="as any program, guards real-time", nice=0, priority=50, rounds=6),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Press:
     """One stop, in seconds from the press on."""
 
+    condition: str
     route: str
     line_s: float
     """Until the line of the guards was down; not a number where it stayed up."""
@@ -74,8 +97,8 @@ class Press:
 class JoggingFleet:
     """The running fleet, from the outside."""
 
-    def __init__(self, folder: Path, where: dict[str, Any]) -> None:
-        self.folder, self.site = folder, FleetSite(folder)
+    def __init__(self, folder: Path, pid: int, where: dict[str, Any]) -> None:
+        self.folder, self.site, self._pid = folder, FleetSite(folder), pid
         self.url, self.signals = str(where["url"]), Path(where["signals"])
         self.robots: dict[str, int] = where["robots"]
         self._tokens = json.loads(self.site.tokens.read_text())
@@ -162,7 +185,11 @@ class JoggingFleet:
         changes = [read_changes(self.folder, robot) for robot in ROBOTS]
         return all(len(c) and not c[-1, 1] and now_s - c[-1, 0] > 0.2 for c in changes)
 
-    def press(self, route: str) -> Press | None:
+    def be_preferred(self, nice: int) -> bool:
+        """Ask the scheduler for a niceness of the fleet's session; tell whether it was granted."""
+        return _be_preferred(self._pid, nice)
+
+    def press(self, route: str, condition: str) -> Press | None:
         """Press, wait until every drive has stopped, and see that all stay where they are.
 
         Returns:
@@ -183,6 +210,7 @@ class JoggingFleet:
         line = self._line.read()
         down = line is not None and line.state is LineState.DOWN
         return Press(
+            condition=condition,
             route=route,
             line_s=line.since_s - pressed_s if line and down else float("nan"),
             drives_s={robot: at_s - pressed_s for robot, at_s in stops.items()},
@@ -221,6 +249,14 @@ class JoggingFleet:
         self._line.close()
 
 
+def _be_preferred(pid: int, nice: int) -> bool:
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+    except OSError:
+        return False
+    return True
+
+
 def _wait(look: Callable[[], Any], what: str) -> Any:
     until_s = time.monotonic() + _PATIENCE_S
     while not (found := look()):
@@ -231,19 +267,21 @@ def _wait(look: Callable[[], Any], what: str) -> Any:
 
 
 @contextmanager
-def jogging_fleet(folder: Path) -> Iterator[JoggingFleet]:
-    """Run the fleet in a process of its own, until the block ends."""
+def jogging_fleet(folder: Path, priority: int = 0) -> Iterator[JoggingFleet]:
+    """Run the fleet in a process of its own, until the block ends; see ``be_fleet``."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.robot_stop_fleet", "fleet", str(folder)],
+        [sys.executable, "-m", "benchmarks.robot_stop_fleet", "fleet", str(folder), str(priority)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *_paths()])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     try:
-        fleet = JoggingFleet(folder, json.loads(process.stdout.readline()))
+        _be_preferred(process.pid, -10)  # it is about thirty processes that all begin at once
+        fleet = JoggingFleet(folder, process.pid, json.loads(process.stdout.readline()))
         try:
             yield fleet
         finally:
@@ -272,56 +310,15 @@ def busy(count: int) -> Iterator[None]:
 
 
 def report(bench: Benchmark, presses: list[Press]) -> None:
-    """Add what was measured, by route and together."""
-    by_route: dict[str, list[Press]] = defaultdict(list)
+    """Add what was measured, by condition and route."""
+    by_condition: dict[str, list[Press]] = defaultdict(list)
     for press in presses:
-        by_route[press.route].append(press)
-    for title, found in (("any route", presses), *by_route.items()):
-        last_ms = np.array([1e3 * p.last_s for p in found])
-        every = title == "any route"
-        for name, value in (
-            ("p50", np.median(last_ms)),
-            ("p99", np.quantile(last_ms, 0.99)),
-            ("longest", last_ms.max()),
-        ):
-            bench.add(
-                Measurement(
-                    metric=f"{title}: press to the last robot's motors, {name}",
-                    value=float(value),
-                    unit="ms",
-                    n=len(found),
-                    target="<= 50" if name == "p99" and every else "",
-                )
-            )
-        line_ms = np.array([1e3 * p.line_s for p in found if not np.isnan(p.line_s)])
-        if len(line_ms) == len(found):
-            rest_ms = last_ms - line_ms
-            bench.note(
-                f"{title}: press to the line down {np.median(line_ms):.1f} ms (median), "
-                f"from there to the last motors {np.median(rest_ms):.1f} ms"
-            )
-        bench.details.append(
-            {
-                "route": title,
-                "last_ms": [round(x, 2) for x in last_ms.tolist()],
-                "first_ms": [round(1e3 * min(p.drives_s.values()), 2) for p in found],
-                "line_ms": [
-                    None if np.isnan(p.line_s) else round(1e3 * p.line_s, 2) for p in found
-                ],
-            }
-        )
-    every_ms = [1e3 * s for p in presses for s in p.drives_s.values()]
+        by_condition[press.condition].append(press)
+    for place, (title, found) in enumerate(by_condition.items()):
+        report_condition(bench, title, found, target="<= 50" if place == 0 else "")
     bench.add(
         Measurement(
-            metric="any route: press to a robot's motors, p99 over robots",
-            value=float(np.quantile(every_ms, 0.99)),
-            unit="ms",
-            n=len(every_ms),
-        )
-    )
-    bench.add(
-        Measurement(
-            metric="robots that moved again before the release",
+            metric="presses after which a robot moved again before the release",
             value=float(sum(not p.stayed for p in presses)),
             unit="presses",
             n=len(presses),
@@ -330,39 +327,87 @@ def report(bench: Benchmark, presses: list[Press]) -> None:
     )
 
 
-def _autogroup() -> str:
-    """Return how the kernel prefers this session and what it started, where it says so."""
-    try:
-        return Path("/proc/self/autogroup").read_text().split(maxsplit=1)[1].strip()
-    except (OSError, IndexError):
-        return "not known"
+def report_condition(bench: Benchmark, title: str, presses: list[Press], target: str) -> None:
+    """Add the quantiles of all routes and of each, and where the time went."""
+    by_route: dict[str, list[Press]] = defaultdict(list)
+    for press in presses:
+        by_route[press.route].append(press)
+    for route, found in (("any route", presses), *by_route.items()):
+        last_ms = np.array([1e3 * p.last_s for p in found])
+        quantiles = {
+            "p50": np.median(last_ms),
+            "p99": np.quantile(last_ms, 0.99),
+            "longest": last_ms.max(),
+        }
+        for name in quantiles if found is presses else ("p50", "longest"):
+            value = quantiles[name]
+            bench.add(
+                Measurement(
+                    metric=f"{title}: {route}, press to the last robot's motors, {name}",
+                    value=float(value),
+                    unit="ms",
+                    n=len(found),
+                    target=target if name == "p99" else "",
+                )
+            )
+        line_ms = np.array([1e3 * p.line_s for p in found])
+        if not np.isnan(line_ms).any():
+            bench.note(
+                f"{title}, {route}: press to the line down {np.median(line_ms):.1f} ms (median), "
+                f"from there to the last motors {np.median(last_ms - line_ms):.1f} ms"
+            )
+        bench.details.append(
+            {
+                "condition": title,
+                "route": route,
+                "last_ms": [round(x, 2) for x in last_ms.tolist()],
+                "first_ms": [round(1e3 * min(p.drives_s.values()), 2) for p in found],
+                "line_ms": [None if np.isnan(x) else round(x, 2) for x in line_ms.tolist()],
+            }
+        )
+
+
+def try_condition(
+    bench: Benchmark, fleet: JoggingFleet, condition: Condition, dice: random.Random
+) -> list[Press]:
+    """Press over every route, in turns."""
+    if not fleet.be_preferred(condition.nice):
+        bench.note(f"{condition.title}: the kernel does not grant nice {condition.nice}")
+    rounds = 2 if bench.quick else condition.rounds
+    presses: list[Press] = []
+    stood = 0
+    turns = [route for _ in range(rounds) for route in fleet.routes]
+    for route in bench.track(turns, condition.title):
+        fleet.get_moving()
+        time.sleep(dice.uniform(0.0, 0.1))
+        press = fleet.press(route, condition.title)
+        stood += press is None
+        presses += [] if press is None else [press]
+        fleet.release()
+    if stood:
+        bench.note(
+            f"{condition.title}: {stood} presses are not counted, a robot stood already: its guard "
+            "or drive had waited too long for somebody on the busy machine."
+        )
+    return presses
 
 
 def main() -> None:
-    dice, presses, stood = random.Random(SEED), [], 0
+    dice = random.Random(SEED)
+    presses: list[Press] = []
+    title = "From a press of stop to every robot's motors"
     with (
-        Benchmark(
-            "robot_stop", "From a press of stop to every robot's motors", seeds=(SEED,)
-        ) as bench,
+        Benchmark("robot_stop", title, seeds=(SEED,)) as bench,
         tempfile.TemporaryDirectory(prefix="robot-stop-") as place,
     ):
-        rounds = 3 if bench.quick else 24
-        with jogging_fleet(Path(place) / "fleet") as fleet, busy(SPINNERS):
-            turns = [route for _ in range(rounds) for route in fleet.routes]
-            for route in bench.track(turns, "presses"):
-                fleet.get_moving()
-                time.sleep(dice.uniform(0.0, 0.1))
-                press = fleet.press(route)
-                stood += press is None
-                presses += [] if press is None else [press]
-                fleet.release()
+        for priority in sorted({c.priority for c in CONDITIONS}):
+            with jogging_fleet(Path(place) / f"fleet-{priority}", priority) as fleet:
+                for condition in (c for c in CONDITIONS if c.priority == priority):
+                    with busy(SPINNERS):
+                        presses += try_condition(bench, fleet, condition, dice)
+                    fleet.be_preferred(-10)
         report(bench, presses)
         bench.note(
-            f"{stood} presses are not counted: a robot stood already, because a guard or a drive "
-            "had waited too long for somebody on the busy machine."
-        )
-        bench.note(
-            f"Scheduling group of the fleet: {_autogroup()}; that of the load: nice 0. "
             f"{len(ROBOTS)} robots with physics at 100 Hz, watchdog at 50 Hz, {SPINNERS} spinning "
             f"processes, {os.cpu_count()} cores."
         )

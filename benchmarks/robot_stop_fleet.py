@@ -7,7 +7,7 @@ have one skill, to move a little to and fro until they are stopped.
 
 ::
 
-    python -m benchmarks.robot_stop_fleet fleet FOLDER
+    python -m benchmarks.robot_stop_fleet fleet FOLDER PRIORITY
     python -m benchmarks.robot_stop_fleet robot SITE ROBOT BUS PARENT
 """
 
@@ -81,8 +81,13 @@ def read_changes(notes: Path, robot: str) -> np.ndarray:
     return np.frombuffer(raw[: len(raw) // CHANGE.size * CHANGE.size], "<f8").reshape(-1, 2)
 
 
-def be_fleet(folder: Path) -> None:
-    """Run the fleet until the input ends; prints where it is, as JSON."""
+def be_fleet(folder: Path, priority: int) -> None:
+    """Run the fleet until the input ends; prints where it is, as JSON.
+
+    Args:
+        folder: Of the fleet.
+        priority: Real-time priority of guards, drives and watchdog; 0 leaves it as it is.
+    """
     cell_of = fleet_room.cell_of
 
     def noting(site: FleetSite) -> CellConfig:
@@ -92,7 +97,7 @@ def be_fleet(folder: Path) -> None:
             config = {**robot.actuators.config, "notes": str(folder)}
             made = Part(entry="benchmarks.robot_stop_fleet:make_actuators", config=config)
             robots.append(replace(robot, actuators=made))
-        return replace(cell, robots=tuple(robots))
+        return replace(cell, robots=tuple(robots), priority=priority or cell.priority)
 
     buses: list[str] = []
 
@@ -143,7 +148,7 @@ def be_robot(folder: Path, robot: str, endpoint: str, parent: int) -> None:
 def main() -> None:
     role, *rest = sys.argv[1:]
     if role == "fleet":
-        be_fleet(Path(rest[0]))
+        be_fleet(Path(rest[0]), int(rest[1]))
     else:
         be_robot(Path(rest[0]), rest[1], rest[2], int(rest[3]))
 
