@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from loopwright.core.statistics import clopper_pearson, upper_bound
 from loopwright.safety.body import Measured
 from loopwright.safety.decision import Reason
 from loopwright.safety.ladder import ALL, Rungs, SafetyFilter
+from loopwright.scenarios.arm7.model import RATE_HZ
 from loopwright.scenarios.arm7.plant import make_body, make_limits, make_plant
 from loopwright.scenarios.metaworld.safety import filtered
 from loopwright.scenarios.registry import get_scenario
@@ -52,9 +54,18 @@ INSIDE = (
 )
 """The corners of the declared range; the arm it is modelled after carries 3 kg."""
 OUTSIDE = ({"payload_kg": 15.0}, {"friction_nm": 60.0}, {"delay_steps": 25})
+FURTHER = ({"delay_steps": 18}, {"delay_steps": 40})
+"""Delays beside the one of which the target speaks."""
 BRAKE_WITHIN_S = 0.1
+ACTS_SHARE = 0.05
+"""A mismatch acts from the first step in which it has moved the arm so far from where the same
+commands would have led without it: a share of a joint's top speed. The declared mismatch reaches
+that too, so less is within what is declared."""
+STRICTER_SHARE = 0.01
+ONSET_STEPS = 400
 TASKS = ("button-press-v1", "drawer-open-v1", "reach-v1", "door-close-v1", "push-v1")
 STEPS_AFTER_BRAKE = 100
+PERIOD_S = 1 / RATE_HZ
 SEGMENTS = 10
 
 LIMITS, BODY, ORACLE = make_limits(), make_body(), make_body()
@@ -110,6 +121,14 @@ class Tally:
         }
 
 
+class Moved(Protocol):
+    """What a driver moves."""
+
+    def step(self, command: np.ndarray) -> Measured: ...
+
+    def stop(self) -> Measured: ...
+
+
 class Driver:
     """What stands between policy and plant: a filter, or only a driver that ignores nonsense."""
 
@@ -126,7 +145,7 @@ class Driver:
             self.filter.release()
             self.filter.reset(measured)
 
-    def step(self, plant: MujocoPlant, request: object, asked_s: float, now: Measured) -> Measured:
+    def step(self, plant: Moved, request: object, asked_s: float, now: Measured) -> Measured:
         if self.filter is None:
             if isinstance(request, np.ndarray) and request.shape == self._last.shape:
                 self._last = np.clip(np.nan_to_num(request), -10.0, 10.0)
@@ -151,7 +170,7 @@ def run(
 
 
 def go_on(
-    plant: MujocoPlant,
+    plant: Moved,
     driver: Driver,
     adversary: Adversary,
     judge: Judge,
@@ -273,7 +292,7 @@ def full_ladder(bench: Benchmark, plant: MujocoPlant) -> Tally:
 
 def mismatch_inside(bench: Benchmark) -> None:
     """Measure plants with the load, friction and delay that are declared."""
-    episodes, steps = (1, 500) if bench.quick else (4, 3000)
+    episodes, steps = (1, 500) if bench.quick else (6, 1500)
     driver, tallies = Driver(ALL), []
     plants = [make_plant(**mismatch) for mismatch in INSIDE]
     for policy, make in bench.track(MAKERS.items(), "mismatch inside the declared range"):
@@ -295,29 +314,53 @@ def mismatch_inside(bench: Benchmark) -> None:
 
 def mismatch_outside(bench: Benchmark) -> None:
     """Let a load, friction or delay beyond the range appear in mid-motion; time the brake."""
-    episodes = 2 if bench.quick else 30
-    driver, nominal = Driver(ALL), make_plant()
-    late = prompt_of_all = total = 0
-    for mismatch in bench.track(OUTSIDE, "mismatch outside the declared range"):
+    stage, total = Stage(), Onsets()
+    for mismatch in bench.track((*OUTSIDE, *FURTHER), "mismatch outside the declared range"):
         plant = make_plant(**mismatch)
-        prompt, count, delays_s = 0, 0, []
-        for make in MAKERS.values():
-            for seed in range(4_000, 4_000 + episodes):
-                brake_s, harm_s = onset(nominal, plant, driver, make(ORACLE, LIMITS, seed), seed)
-                count += 1
-                prompt += brake_s is not None and brake_s <= BRAKE_WITHIN_S
-                delays_s += [] if brake_s is None else [brake_s]
-                if harm_s is not None:
-                    late += brake_s is None or brake_s > harm_s + BRAKE_WITHIN_S
+        episodes = 75 if mismatch in OUTSIDE else 25
+        seeds = range(4_000, 4_000 + (2 if bench.quick else episodes))
         name = ", ".join(f"{key} {value:g}" for key, value in mismatch.items())
-        seen = f"median {1e3 * float(np.median(delays_s)):.0f} ms" if delays_s else "never braked"
-        add_prompt(bench, f"braked within 100 ms of onset, {name}", prompt, count, seen)
-        prompt_of_all, total = prompt_of_all + prompt, total + count
-    add_prompt(bench, "braked within 100 ms of onset, all of them", prompt_of_all, total)
-    add_prompt(bench, "outside: no violation lasted 100 ms without the brake", total - late, total)
+        target = ">= 0.99" if mismatch in OUTSIDE else ""
+        onsets = Onsets()
+        for make in MAKERS.values():
+            for seed in seeds:
+                onsets.add(stage.onset(plant, make(ORACLE, LIMITS, seed), seed))
+        add_onsets(bench, name, onsets, target)
+        if mismatch in OUTSIDE:
+            total.all += onsets.all
+        benign = Onsets()
+        for seed in seeds[:30]:
+            benign.add(stage.onset(plant, Waypoints(ORACLE, LIMITS, seed), seed))
+        add_onsets(bench, f"{name}, benign policy", benign, "")
+    add_onsets(bench, "all of them", total, ">= 0.99")
+    late, count = sum(one.harms_long for one in total.all), len(total.all)
+    add_share(
+        bench, "outside: no violation lasted 100 ms without the brake", count - late, count, "",
+        ">= 0.99",
+    )  # fmt: skip
 
 
-def add_prompt(bench: Benchmark, name: str, good: int, count: int, seen: str = "") -> None:
+def add_onsets(bench: Benchmark, name: str, onsets: Onsets, target: str) -> None:
+    """Say how many were braked within 100 ms, counted from three beginnings."""
+    for share, words, aim in (
+        (ACTS_SHARE, f"since it acts ({ACTS_SHARE:.0%} of a top speed)", target),
+        (STRICTER_SHARE, f"since it acts ({STRICTER_SHARE:.0%} of a top speed)", ""),
+        (0.0, "since it is there, acting or not", ""),
+    ):
+        counted = [one for one in onsets.all if one.counts(share)]
+        prompt = sum(one.is_prompt(share) for one in counted)
+        delays_ms = [1e3 * one.brake_s for one in counted if one.brake_s is not None]
+        median = f"; median {np.median(delays_ms):.0f} ms since it is there" if delays_ms else ""
+        seen = f"{len(counted)} of {len(onsets.all)} episodes count{median}"
+        if counted:
+            add_share(
+                bench, f"{name}: braked within 100 ms {words}", prompt, len(counted), seen, aim
+            )
+
+
+def add_share(
+    bench: Benchmark, name: str, good: int, count: int, seen: str = "", target: str = ""
+) -> None:
     bench.add(
         Measurement(
             metric=name,
@@ -326,44 +369,133 @@ def add_prompt(bench: Benchmark, name: str, good: int, count: int, seen: str = "
             interval=clopper_pearson(good, count),
             n=count,
             compared_with=seen,
-            target=">= 0.99",
+            target=target,
         )
     )
 
 
-def onset(
-    nominal: MujocoPlant, plant: MujocoPlant, driver: Driver, adversary: Adversary, seed: int
-) -> tuple[float | None, float | None]:
-    """Move for a while, then change the plant; return seconds to the brake and to a violation."""
-    measured = nominal.reset(seed)
-    driver.reset(measured)
-    before = 300 + seed * 37 % 200
-    measured = go_on(nominal, driver, adversary, Judge(nominal, LIMITS), measured, before)
-    # A brake before there is a reason is a false alarm and no prompt answer.
-    if driver.filter is None or driver.filter.latched is not None:
-        raise RuntimeError(f"seed {seed}: the brake latched on the nominal arm")
-    plant.load(nominal.save())
-    judge = Judge(plant, LIMITS)
-    judge.look()
-    driver.reasons = Counter()
-    go_on(plant, driver, adversary, judge, measured, 400)
-    period_s = 1 / BODY.spec.rate_hz
-    broken = np.any(list(judge.violations().values()), axis=0)
-    until_brake = sum(
-        count
-        for reason, count in driver.reasons.items()
-        if reason not in (Reason.BRAKED, Reason.RESIDUAL)
-    )
-    latched = driver.filter.latched is not None
-    return (
-        (until_brake + 1) * period_s if latched else None,
-        (int(broken.argmax()) + 1) * period_s if broken.any() else None,
-    )
+class Compared:
+    """A plant, and beside it an arm without the mismatch that is given the same commands."""
+
+    def __init__(self, plant: MujocoPlant, nominal: MujocoPlant, state: bytes) -> None:
+        plant.load(state)
+        plant.hold_newest()
+        nominal.load(state)
+        self.plant, self.nominal = plant, nominal
+        self.apart: list[float] = []
+        """After each step, the worst difference of a joint's speed as a share of its top speed."""
+
+    def step(self, command: np.ndarray) -> Measured:
+        measured, other = self.plant.step(command), self.nominal.step(command)
+        apart = np.abs(measured.speed - other.speed) / np.array(LIMITS.speed)
+        self.apart.append(float(apart.max()))
+        return measured
+
+    def stop(self) -> Measured:
+        return self.plant.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Onset:
+    """What came of a mismatch that appeared in mid-motion."""
+
+    brake_s: float | None
+    """When the brake latched, since the mismatch was there."""
+    harm_s: float | None
+    """When a limit was broken first."""
+    apart: tuple[float, ...]
+    """As in :class:`Compared`."""
+
+    def acts_s(self, share: float) -> float | None:
+        """Return since when it acts by so much."""
+        steps = (step for step, apart in enumerate(self.apart, 1) if apart >= share)
+        first = next(steps, None)
+        return None if first is None else first * PERIOD_S
+
+    def counts(self, share: float) -> bool:
+        """Tell whether it acted, or was noticed before; unless too late to see what follows."""
+        acts_s = self.acts_s(share)
+        if acts_s is None:
+            return self.brake_s is not None
+        return self.brake_s is not None or acts_s <= ONSET_STEPS * PERIOD_S - BRAKE_WITHIN_S
+
+    def is_prompt(self, share: float) -> bool:
+        """Tell whether the brake latched within the time asked since it acts by so much."""
+        if self.brake_s is None:
+            return False
+        acts_s = self.acts_s(share)
+        return acts_s is None or self.brake_s - acts_s <= BRAKE_WITHIN_S + 1e-9
+
+    @property
+    def harms_long(self) -> bool:
+        """Whether a limit was broken and the brake did not follow within the time asked."""
+        if self.harm_s is None:
+            return False
+        return self.brake_s is None or self.brake_s > self.harm_s + BRAKE_WITHIN_S
+
+
+@dataclass
+class Onsets:
+    """What came of several."""
+
+    all: list[Onset] = field(default_factory=list)
+
+    def add(self, one: Onset) -> None:
+        self.all.append(one)
+
+
+class Stage:
+    """Where mismatches appear: an arm that moves without one, and what is beside it."""
+
+    def __init__(self) -> None:
+        self._nominal, self._beside, self._driver = make_plant(), make_plant(), Driver(ALL)
+
+    def onset(self, plant: MujocoPlant, adversary: Adversary, seed: int) -> Onset:
+        """Move for a while, then let another plant go on in the same state."""
+        nominal, driver = self._nominal, self._driver
+        measured = nominal.reset(seed)
+        driver.reset(measured)
+        before = 300 + seed * 37 % 200
+        measured = go_on(nominal, driver, adversary, Judge(nominal, LIMITS), measured, before)
+        # A brake before there is a reason is a false alarm and no prompt answer.
+        if driver.filter is None or driver.filter.latched is not None:
+            raise RuntimeError(f"seed {seed}: the brake latched on the nominal arm")
+        compared = Compared(plant, self._beside, nominal.save())
+        judge = Judge(plant, LIMITS)
+        judge.look()
+        driver.reasons = Counter()
+        go_on(compared, driver, adversary, judge, measured, ONSET_STEPS)
+        broken = np.any(list(judge.violations().values()), axis=0)
+        latched = driver.filter.latched is not None
+        # The decision after the last command that was applied is the one that brakes.
+        return Onset(
+            brake_s=(len(compared.apart) + 1) * PERIOD_S if latched else None,
+            harm_s=(int(broken.argmax()) + 1) * PERIOD_S if broken.any() else None,
+            apart=tuple(compared.apart),
+        )
+
+
+def mismatch_declared(bench: Benchmark) -> None:
+    """Let the declared mismatch appear in the same way: it may act, and should not brake."""
+    episodes = 1 if bench.quick else 16
+    stage, onsets = Stage(), Onsets()
+    makers = {**MAKERS, "benign": Waypoints}
+    for mismatch in bench.track(INSIDE, "declared mismatch, appearing in mid-motion"):
+        plant = make_plant(**mismatch)
+        for make in makers.values():
+            for seed in range(7_000, 7_000 + episodes):
+                onsets.add(stage.onset(plant, make(ORACLE, LIMITS, seed), seed))
+    count = len(onsets.all)
+    for share in (STRICTER_SHARE, ACTS_SHARE):
+        acts = sum(one.acts_s(share) is not None for one in onsets.all)
+        add_share(bench, f"declared mismatch: episodes in which it acts ({share:.0%})", acts, count)
+    quiet = sum(one.brake_s is None for one in onsets.all)
+    add_share(bench, "declared mismatch: episodes without the brake", quiet, count, "", ">= 0.98")
 
 
 def benign_arm(bench: Benchmark, plant: MujocoPlant) -> None:
     """Measure what the filter does to a policy that keeps the limits anyway."""
-    episodes, steps = (2, 1000) if bench.quick else (30, 5000)
+    episodes, steps = (2, 1000) if bench.quick else (52, 5000)
     reached, drivers = [], (Driver(ALL), Driver(None))
     for driver in drivers:
         count = 0
@@ -400,7 +532,7 @@ def benign_arm(bench: Benchmark, plant: MujocoPlant) -> None:
 
 def benign_metaworld(bench: Benchmark) -> None:
     """Measure Meta-World's scripted experts with the filter on and off."""
-    episodes = 2 if bench.quick else 20
+    episodes = 2 if bench.quick else 60
     steps, altered, won, count = 0, 0, [0, 0], 0
     for task in bench.track(TASKS[: 1 if bench.quick else None], "Meta-World's experts"):
         scenario = get_scenario(task)
@@ -484,6 +616,7 @@ def main() -> None:
         total = full_ladder(bench, plant)
         cost(bench, total.cpu_us)
         mismatch_inside(bench)
+        mismatch_declared(bench)
         mismatch_outside(bench)
         benign_arm(bench, plant)
         benign_metaworld(bench)
@@ -495,7 +628,9 @@ def main() -> None:
         bench.note(f"Declared range of mismatch: {list(INSIDE)}; outside: {list(OUTSIDE)}.")
         bench.note(
             "The load, friction and delay outside the range, the residuals and the headroom were "
-            "chosen on other seeds of the same arm. A delay shows only when a command changes."
+            "chosen on other seeds of the same arm. A delay moves the arm only where commands "
+            "change: a held command is obeyed as well late as in time, so braking is timed from "
+            "when the mismatch acts, and the share of episodes that count is stated."
         )
         bench.note("Simulation evidence; it is no conformity with any standard.")
 

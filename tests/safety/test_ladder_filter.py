@@ -105,11 +105,11 @@ def test_the_look_ahead_has_its_say_and_may_be_left_out():
 
 def test_a_robot_that_does_not_follow_is_braked_until_a_person_releases_it():
     one = started()
-    decisions = [step(one, [0, 0, 0], time_s=n * cart.PERIOD_S, vx=2.5) for n in range(1, 5)]
+    decisions = [step(one, [0, 0, 0], time_s=n * cart.PERIOD_S, vx=1.5) for n in range(1, 5)]
     assert [d.stopping for d in decisions] == [False, True, True, True]
     assert [d.reason for d in decisions[1:]] == [Reason.RESIDUAL, Reason.BRAKED, Reason.BRAKED]
     assert decisions[1].applied.tolist() == [0, 0, 0]
-    assert decisions[1].margin == 0.375
+    assert decisions[1].margin == 0.625
     assert one.latched is Reason.RESIDUAL
     one.reset(cart.measured(time_s=5 * cart.PERIOD_S))
     assert one.latched is Reason.RESIDUAL

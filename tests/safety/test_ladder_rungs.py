@@ -433,10 +433,17 @@ def test_a_body_may_sample_its_forecast_more_coarsely():
 
 def test_twice_the_residual_trips_after_the_stated_time_and_more_trips_sooner():
     limits = cart.limits()
-    for speed, steps in ((1.0, 5), (1.5, 3), (2.5, 2), (6.0, 1)):
+    for speed, steps in ((0.99, 5), (1.01, 4), (1.5, 2), (2.5, 1)):
         now = cart.situation(limits, cart.measured(vx=speed))
         residual = Residual(limits, now)
         assert [residual.trips(now) for _ in range(steps)] == [False] * (steps - 1) + [True]
+
+
+def test_what_differs_in_several_coordinates_counts_by_its_length():
+    limits = cart.limits(residual_s=1e-6)
+    for vx, vy, trips in ((0.3, 0.4, False), (0.3, -0.41, True), (0.0, -0.5, False)):
+        now = cart.situation(limits, cart.measured(vx=vx, vy=vy))
+        assert Residual(limits, now).trips(now) is trips
 
 
 def test_what_lasts_less_is_forgotten():
@@ -444,14 +451,14 @@ def test_what_lasts_less_is_forgotten():
     residual = Residual(limits, cart.situation(limits, cart.measured()))
     fast, still = (cart.situation(limits, cart.measured(vy=v)) for v in (-1.0, 0.0))
     for _ in range(20):
-        assert not any(residual.trips(now) for now in (fast, fast, fast, still, still, still))
+        assert not any(residual.trips(now) for now in (fast, still, still, still, still, still))
     assert not residual.trips(fast)
 
 
 def test_half_a_residual_never_trips_and_an_effort_is_not_watched():
     limits = cart.limits()
     where = cart.measured(vx=0.5)
-    where.speed[2] = 99.0
+    where.speed[2] = 1e300
     now = cart.situation(limits, where)
     residual = Residual(limits, now)
     assert not any(residual.trips(now) for _ in range(1000))
@@ -480,6 +487,82 @@ def test_a_restart_expects_the_measured_motion_to_go_on():
     assert residual.trips(still) or residual.trips(still)
     residual.restart(now)
     assert not residual.trips(now)
+
+
+AT_ONCE = {"servo_lag_s": 1e-6, "residual_s": 1e-6, "residual": (64.0, 64.0, 1.0)}
+"""Expected is what was commanded, nothing is remembered, and no difference is too large."""
+
+
+def told(limits: Limits, commands: list[float], speed: float) -> bool:
+    """Give commands one after another, obeyed at once; then measure a speed, and ask."""
+    now = cart.situation(limits, cart.measured())
+    residual = Residual(limits, now)
+    for command in commands[:-1]:
+        now.previous[0] = now.measured.speed[0] = command
+        residual.trips(now)
+    now.previous[0], now.measured.speed[0] = commands[-1], speed
+    return residual.trips(now)
+
+
+def delays_that_trip(limits: Limits) -> set[int]:
+    """Tell which delays of a drive, in steps, are noticed while the command keeps changing."""
+    commands = np.random.default_rng(0).uniform(-1.0, 1.0, 200)
+    found = set()
+    for delay in range(40):
+        now = cart.situation(limits, cart.measured())
+        residual = Residual(limits, now)
+        for step in range(200):
+            obeyed = step - delay if step >= 40 else step
+            now.previous[0], now.measured.speed[0] = commands[step], commands[obeyed]
+            if residual.trips(now):
+                found.add(delay)
+    return found
+
+
+@pytest.mark.parametrize("declared_steps", [0.6, 1.0, 2.0])
+def test_a_drive_that_obeys_what_it_was_told_long_before_is_late(declared_steps: float):
+    limits = cart.limits(**AT_ONCE | {"residual_s": 0.25}, delay_s=declared_steps * cart.PERIOD_S)
+    declared = round(declared_steps)
+    assert delays_that_trip(limits) == {times * declared for times in (3, 6, 9, 12)}
+
+
+def test_a_drive_within_its_declared_delay_is_far_from_nothing():
+    limits = cart.limits(servo_lag_s=1e-6, delay_s=2 * cart.PERIOD_S, late_share=64.0)
+    commands = [1.0, -1.0, -1.0] * 20
+    for delay, trips in ((0, False), (1, True), (2, False)):
+        now = cart.situation(limits, cart.measured())
+        residual, tripped = Residual(limits, now), False
+        for step, command in enumerate(commands):
+            now.previous[0], now.measured.speed[0] = command, commands[max(0, step - delay)]
+            tripped |= residual.trips(now)
+        assert tripped is trips
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.4 * cart.PERIOD_S])
+def test_lateness_is_looked_for_only_where_a_delay_is_declared(delay_s: float):
+    assert not delays_that_trip(cart.limits(**AT_ONCE | {"residual_s": 0.25}, delay_s=delay_s))
+
+
+@pytest.mark.parametrize(("late_share", "trips"), [(0.0625, False), (0.0624, True)])
+def test_lateness_must_leave_less_than_half_unexplained_and_the_rest_be_large(
+    late_share: float, trips: bool
+):
+    limits = cart.limits(**AT_ONCE, delay_s=cart.PERIOD_S, late_share=late_share)
+    # Of a top speed of 4: 0.75 off what it is told now, 0.25 off what it was told before.
+    assert told(limits, [0.0] * 20 + [1.0, 1.0], 0.25) is trips
+    assert told(limits, [0.0] * 20 + [1.0, 1.0], 0.4) is False
+    assert told(limits, [0.0] * 20 + [1.0], 0.0) is False
+
+
+def test_lateness_is_judged_over_the_stated_time_and_a_restart_forgets_it():
+    limits = cart.limits(servo_lag_s=1e-6, residual=(64.0, 64.0, 1.0), delay_s=cart.PERIOD_S)
+    now = cart.situation(limits, cart.measured(), previous=(0.15, 0.0, 0.0))
+    residual = Residual(limits, now)
+    # At rest while told to move: late by three steps and more. It takes a third step to be sure,
+    # since one step late is declared.
+    assert [residual.trips(now) for _ in range(3)] == [False, False, True]
+    residual.restart(now)
+    assert [residual.trips(now) for _ in range(3)] == [False, False, True]
 
 
 # -- brake ----------------------------------------------------------------------------------------

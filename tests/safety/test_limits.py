@@ -92,6 +92,7 @@ def test_what_is_left_open_or_unknown_is_named():
         "servo_lag_s",
         "residual",
         "residual_s",
+        "late_share",
     ],
 )
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])
@@ -116,6 +117,9 @@ def test_no_quantity_is_zero_negative_or_endless(name: str, bad: float):
         ({"position_high": (math.nan, 8.0, 0.0)}, "not finite"),
         ({"slew": (3.9, 4.0, 1.0)}, "below deceleration"),
         ({"headroom": 1.01}, "headroom"),
+        ({"delay_s": -0.001}, "delay_s"),
+        ({"delay_s": math.inf}, "delay_s"),
+        ({"delay_s": math.nan}, "delay_s"),
     ],
 )
 def test_contradictions_are_refused(changes: dict, says: str):

@@ -246,3 +246,16 @@ def test_limits_come_from_the_model_the_table_and_the_profile():
     assert limits.speed == (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
     assert limits.point_speed_m_s == 0.25
     assert make_limits(overrides={"point_speed_m_s": 0.1}).point_speed_m_s == 0.1
+
+
+def test_a_drive_that_becomes_late_goes_on_with_the_newest_command_until_the_next_arrives():
+    prompt, late = make_plant(), make_plant(delay_steps=3)
+    prompt.reset(0)
+    for speed in (0.1, 0.2, 0.3):
+        prompt.step(np.full(7, speed))
+    late.load(prompt.save())
+    late.hold_newest()
+    for step in range(4):
+        late.step(np.full(7, -1.0))
+        assert (late.data.ctrl < 0).all() == (step == 3)
+        assert (late.data.ctrl == 0.3).all() == (step < 3)

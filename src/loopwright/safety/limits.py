@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -92,9 +92,16 @@ class Limits:
     servo_lag_s: float
     """Time constant with which measured speed follows commanded speed."""
     residual: tuple[float, ...]
-    """``(N,)``: difference of expected and measured speed that may last."""
+    """``(N,)``: difference of expected and measured speed that may last, in one coordinate alone;
+    of several it is the length that counts."""
     residual_s: float
     """A difference of twice the residual latches the brake after so long, a larger one sooner."""
+    delay_s: float = 0.0
+    """Largest delay of the drives that is declared; later drives latch the brake. Where it is less
+    than half a control step, that is not looked for."""
+    late_share: float = 0.01
+    """Difference that the declared delays leave unexplained before a drive is called late: a share
+    of the speed limits."""
 
     def __post_init__(self) -> None:
         """Refuse limits that contradict each other."""
@@ -105,10 +112,9 @@ class Limits:
                     f"position_low has {len(self.position_low)}"
                 )
         for name in _POSITIVE:
-            value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                if not 0 < number < math.inf:
-                    raise InvalidConfig(f"{name} is {value}; expected finite numbers above 0")
+            _require_positive(name, getattr(self, name))
+        if not 0 <= self.delay_s < math.inf:
+            raise InvalidConfig(f"delay_s is {self.delay_s}; expected 0 or a finite time")
         for low, high in zip(self.position_low, self.position_high, strict=True):
             if not -math.inf < low <= high < math.inf:
                 raise InvalidConfig(f"position range [{low}, {high}] is empty or not finite")
@@ -141,13 +147,14 @@ class Limits:
             InvalidConfig: A field is missing, or a value impossible.
         """
         known = {field.name for field in fields(cls)}
+        required = {field.name for field in fields(cls) if field.default is MISSING}
         for name in data:
             if name not in known:
                 raise UnknownName("limit", name, known)
         values = {name: _frozen(value) for name, value in data.items()}
         values["walls"] = tuple(Wall(**_frozen(w)) for w in data.get("walls", ()))
         values["keep_outs"] = tuple(KeepOut(**_frozen(k)) for k in data.get("keep_outs", ()))
-        missing = sorted(known - set(values))
+        missing = sorted(required - set(values))
         if missing:
             raise InvalidConfig(f"no limits without {', '.join(missing)}")
         return cls(**values)
@@ -163,7 +170,14 @@ _POSITIVE = (
     "speed", "point_speed_m_s", "deceleration", "point_deceleration_m_s2", "slew", "reaction_s",
     "position_margin", "distance_margin_m", "headroom", "overspeed_gain", "stale_s",
     "forecast_hold_steps", "forecast_brake_steps", "servo_lag_s", "residual", "residual_s",
+    "late_share",
 )  # fmt: skip
+
+
+def _require_positive(name: str, value: float | tuple[float, ...]) -> None:
+    for number in value if isinstance(value, tuple) else (value,):
+        if not 0 < number < math.inf:
+            raise InvalidConfig(f"{name} is {value}; expected finite numbers above 0")
 
 
 def limits_for(spec: BodySpec, profile: str, overrides: Mapping[str, Any] | None = None) -> Limits:

@@ -297,6 +297,14 @@ class MujocoPlant:
             kept[:] = values.reshape(kept.shape)
         return self.parts.measure(self.data)
 
+    def hold_newest(self) -> None:
+        """Forget the commands before the newest: nothing else arrives for as long as the delay.
+
+        A plant that is loaded with the state of a prompter one would otherwise obey again what has
+        been obeyed already, which no drive that becomes late can do.
+        """
+        self._on_the_way[:] = self._on_the_way[0]
+
     def close(self) -> None:
         """Do nothing: no renderer, no file."""
 
