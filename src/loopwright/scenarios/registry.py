@@ -34,7 +34,8 @@ def get_scenario(ref: str) -> Scenario:
     Args:
         ref: A built-in id (``"button-press-v1"``), the name of an entry point of the group
             ``loopwright.scenarios``, or the path of a Python file that has an attribute
-            ``scenario`` (``"my/scenario.py"``; ``"my/scenario.py:other"`` for another attribute).
+            ``scenario`` (``"my/scenario.py"``; ``"my/scenario.py:other"`` for another attribute),
+            or the path of a regression of the fleet (``"regressions/0a1b2c3d4e5f.json"``).
 
     Raises:
         UnknownName: Nothing has that name; near misses are suggested.
@@ -95,6 +96,11 @@ def _split_path(ref: str) -> tuple[Path, str]:
 
 def _from_path(ref: str) -> Scenario:
     path, attribute = _split_path(ref)
+    if path.suffix == ".json":
+        _require(ref, _WAREHOUSE_PACKAGES, "robot")
+        from loopwright.scenarios.warehouse.regression import Regression, RegressionScenario
+
+        return RegressionScenario(regression=Regression.read(path))
     # The name carries the digest, so an edited file is a new module and nothing stale is found.
     name = f"loopwright_scenario_{digest_bytes(str(path).encode() + path.read_bytes())[:16]}"
     module = sys.modules.get(name)

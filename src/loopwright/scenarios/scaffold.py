@@ -164,6 +164,7 @@ def recipe() -> LoopConfig:
     return LoopConfig(
         name="$name",
         scenario=SCENARIO,
+        certificate=None,  # for a robot: CertificateConfig(level="D", rig="module:function")
         genesis=RoundPlan(
             label="clone 3 demonstrations",
             learner=CLONING,

@@ -43,7 +43,7 @@ EVIDENCE: Mapping[SkillName, tuple[str, ...]] = {
 
 LIFTED_M, IN_HAND_M, RESTS_M, STILL_M_S = 0.03, 0.05, 0.008, 0.05
 THERE_M, THERE_RAD, STANDS = 0.05, 0.05, 0.05
-LASTS_STEPS = 5
+LASTS_STEPS = 3
 """Control steps for which a goal must hold, up to the last."""
 
 

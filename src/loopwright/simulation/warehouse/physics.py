@@ -188,6 +188,11 @@ class Warehouse:
         self.data.qpos[address : address + 3] = position_m
         self.data.qpos[address + 3 : address + 7] = (math.cos(half), 0.0, 0.0, math.sin(half))
 
+    def shift_object(self, name: str, x_m: float, y_m: float) -> None:
+        """Move an object a little, as it lies."""
+        address = self.model.jnt_qposadr[self.model.body(name).jntadr[0]]
+        self.data.qpos[address : address + 2] += (x_m, y_m)
+
     def place_in_tool(self, name: str, arm: str) -> None:
         """Put an object between the pads of an arm, as the hand is turned; see :meth:`settle`."""
         tool = self.data.site(f"{arm}/tool")

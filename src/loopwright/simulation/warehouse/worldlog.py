@@ -99,10 +99,7 @@ class WorldLogWriter:
         os.close(self._file)
 
     def _append(self, kind: _Kind, payload: bytes) -> None:
-        clocks = (self._step, time.time(), time.monotonic())
-        body = _HEAD.pack(len(payload), kind, 0, *clocks) + payload
-        head = _HEAD.pack(len(payload), kind, zlib.crc32(body), *clocks)
-        self._write(head + payload)
+        self._write(_record(kind, (self._step, time.time(), time.monotonic()), payload))
 
     def _write(self, data: bytes) -> None:
         while data:
@@ -139,6 +136,10 @@ class WorldLog:
         """Tell whether the world ran at a time of day."""
         return bool(len(self.steps)) and self.wall_s[0] <= wall_s <= self.wall_s[-1] + 1.0
 
+    def wall_at(self, step: int) -> float:
+        """Return the time of day at which a step was made."""
+        return float(np.interp(step, self.steps, self.wall_s))
+
     def monotonic_at(self, step: int) -> float:
         """Return the machine's clock when a step was made."""
         return float(np.interp(step, self.steps, self.monotonic_s))
@@ -149,6 +150,27 @@ class WorldLog:
         for step in range(begin, end):
             at = int(np.searchsorted(changes, step, side="right")) - 1
             yield self.commands[int(changes[at])] if at >= 0 else {}
+
+    def write_part(self, path: Path, begin: int, end: int) -> str:
+        """Write a stretch as a log of its own and return the digest of the file.
+
+        It begins with the state before ``begin``, so it repeats without what came earlier.
+        """
+        raw = bytearray(json.dumps(engine()).encode() + b"\n")
+        raw += _record(_Kind.MOMENT, self._clocks(begin), self.moment_at(begin).tobytes())
+        last: bytes | None = None
+        for step, commands in enumerate(self.commands_at(begin, end), begin):
+            payload = _pack(commands)
+            if payload != last:
+                raw += _record(_Kind.COMMANDS, self._clocks(step), payload)
+                last = payload
+        raw += _record(_Kind.BEAT, self._clocks(end - 1), b"")
+        path.write_bytes(raw)
+        return digest_bytes(bytes(raw))
+
+    def _clocks(self, step: int) -> tuple[int, float, float]:
+        wall_s = float(np.interp(step, self.steps, self.wall_s))
+        return step, wall_s, self.monotonic_at(step)
 
     def moment_at(self, step: int) -> np.ndarray:
         """Return the state of the world before a step, exactly.
@@ -241,6 +263,11 @@ def _records(path: Path, data: bytes) -> Iterator[tuple[int, tuple[int, float, f
             raise DamagedData(f"{path}: the record at byte {at} is not what was written")
         yield kind, clocks, payload
         at += _HEAD.size + size
+
+
+def _record(kind: _Kind, clocks: tuple[int, float, float], payload: bytes) -> bytes:
+    crc = zlib.crc32(_HEAD.pack(len(payload), kind, 0, *clocks) + payload)
+    return _HEAD.pack(len(payload), kind, crc, *clocks) + payload
 
 
 def _pack(commands: Commands) -> bytes:
