@@ -69,6 +69,7 @@ VERBS: dict[str, str] = {
     "ask": "have a running fleet carry out an instruction",
     "robot status": "how the robots of a running fleet stand",
     "robot tasks": "what a fleet was asked for, and what became of it",
+    "robot episodes": "what a fleet attempted, as data; what failed, as scenarios",
     "robot explain": "one task, from the spoken instruction to the joint commands",
     "robot stop": "emergency stop of one robot or of the whole fleet",
     "robot release": "end a stop, signed, with what was found and done",

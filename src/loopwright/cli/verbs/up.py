@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from loopwright.cli.fleet_episodes import EpisodesAside
 from loopwright.cli.progress import progress_bar
 from loopwright.core.errors import UnknownName
 from loopwright.robot.journal import events as happened
@@ -54,7 +55,10 @@ def main(
     console = Console(stderr=True, highlight=False)
     console.print("starting the world, guards, drives and agents of four robots ...")
     done: list[TaskState] = []
-    with run_fleet(folder, on_entry=lambda e: _tell(console, e), release=release) as fleet:
+    with (
+        EpisodesAside(folder) as aside,
+        run_fleet(folder, on_entry=lambda e: _heard(console, aside, e), release=release) as fleet,
+    ):
         console.print(f"[bold]{len(fleet.robots())} robots are at work[/]; {fleet.url}")
         for instruction in ask or _lines(console):
             with Filming(world_folder(fleet.site)) as filming:
@@ -80,6 +84,12 @@ def _lines(console: Console) -> Any:
         if not line.strip():
             return
         yield line.strip()
+
+
+def _heard(console: Console, aside: EpisodesAside, entry: Entry) -> None:
+    """Tell of an event; have episodes made of a task that has ended."""
+    _tell(console, entry)
+    aside.take(entry)
 
 
 def _tell(console: Console, entry: Entry) -> None:
