@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,17 @@ def test_what_nobody_has_seen_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotSeen, match=r"nobody has seen .*red-cube"):
         SymbolicBrain(THINGS).plan(asked)
     memory.close()
+
+
+def test_plans_that_are_made_side_by_side_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where another process would have its own file of that name.
+    (tmp_path / "output.sas").mkdir()
+    monkeypatch.chdir(tmp_path)
+    goals = [conditions(f"on({color}-cube, tray)") for color in ("red", "blue", "red")]
+    with ThreadPoolExecutor(len(goals)) as pool:
+        graphs = list(pool.map(lambda goal: plan_for(goal, ROBOTS, THINGS, START), goals))
+    for graph, goal in zip(graphs, goals, strict=True):
+        moved = {s.values.get("object") for s in graph.steps} - {None}
+        assert moved == {goal[0].fact.args[0]}

@@ -7,6 +7,7 @@ where nothing orders them.
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ from loopwright.robot.logic import Condition, Fact, Symbols
 from loopwright.robot.memory.things import Things
 from loopwright.robot.skill import SkillContract
 from loopwright.robot.task import Step, TaskGraph
+
+_ALONE = threading.Lock()
+"""unified-planning keeps what it makes in one place for all threads, without a lock of its own."""
 
 
 def plan_for(
@@ -50,8 +54,8 @@ def plan_for(
     """
     if not [c for c in goal if c.truth(start) is not True]:
         return TaskGraph(steps=(), goal=goal, reading=reading)
-    translation = _Translation(robots, things, start)
-    order = translation.solve(goal, within_s)
+    with _ALONE:
+        order = _Translation(robots, things, start).solve(goal, within_s)
     steps = tuple(
         Step(id=identity, skill=skill, robot=robot, values=values, after=after)
         for identity, (robot, skill, values, after) in order.items()
@@ -110,6 +114,7 @@ class _Translation:
         for engine, share in (("fast-downward-opt", _SHORTEST_SHARE), ("fast-downward", 1.0)):
             left_s = began_s + within_s * share - time.monotonic()
             with _quiet(), self.up.OneshotPlanner(name=engine) as planner:
+                _keep_to_itself(planner)
                 result = planner.solve(self.problem, timeout=max(left_s, 0.1))
             if result.plan is not None:
                 return result.plan
@@ -199,6 +204,21 @@ class _Translation:
 
 def _named(action: Any, names: Mapping[Any, str]) -> str:
     return names[action]
+
+
+def _keep_to_itself(planner: Any) -> None:
+    """Have Fast Downward write between its own files, not where this process happens to stand.
+
+    There it would write ``output.sas``, and of two that plan side by side, in whatever process, one
+    would solve the problem of the other.
+    """
+    command = planner._get_cmd
+
+    def of_its_own(domain: str, problem: str, plan: str) -> list[Any]:
+        interpreter, script, *rest = command(domain, problem, plan)
+        return [interpreter, script, "--sas-file", f"{plan}.sas", *rest]
+
+    planner._get_cmd = of_its_own
 
 
 @contextmanager
