@@ -132,6 +132,7 @@ class Agent:
     def _(self, message: say.Welcome) -> None:
         if message.incarnation == self.incarnation and self._log.fence(message.coordinator_epoch):
             self._robot_epoch = max(self._robot_epoch, message.robot_epoch)
+            self._heard_s = time.monotonic()  # or its first order would be stopped at once
 
     @_hear.register
     def _(self, message: say.CancelSkill) -> None:
