@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _STARTS_WITHIN_S = 10.0
+_SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter from others: those that answer share it with the
+coordinator, and every hand-over of a task waited up to ten times as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +110,7 @@ def serve(app: Starlette, settings: ServerSettings | None = None) -> Server:
         raise MissingExtra("uvicorn", "robot", "the HTTP interface") from error
     settings = settings or ServerSettings()
     listener = _bound(settings)
+    sys.setswitchinterval(min(_SWITCH_INTERVAL_S, sys.getswitchinterval()))
     config = uvicorn.Config(
         app,
         log_level="warning",
