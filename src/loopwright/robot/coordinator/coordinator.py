@@ -688,6 +688,7 @@ class Coordinator:
                 reason=move.reason,
             ),
             cause=task.number,
+            durable=False,  # who acts on it writes that down durably; else it is planned again
         )
 
     def _refused(self, move: moves.AskPlan, reason: str) -> None:
