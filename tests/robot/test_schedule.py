@@ -14,6 +14,7 @@ from loopwright.robot.coordinator.scheduling.durations import Durations
 from loopwright.robot.coordinator.scheduling.schedule import (
     Placed,
     Schedule,
+    by_rules_of_thumb,
     cost,
     in_greedy_order,
     schedule,
@@ -83,6 +84,9 @@ def test_a_schedule_keeps_order_and_resources_and_is_no_worse_than_greed(
     greedy = in_greedy_order(situation)
     is_possible(situation, greedy)
     assert cost(situation, found.placed) <= cost(situation, greedy)
+    for begin in by_rules_of_thumb(situation):
+        is_possible(situation, begin)
+        assert cost(situation, found.placed) <= cost(situation, begin)
     for task, late_s in found.late_s.items():
         end_s = max(p.end_s for p in found.placed if p.task == task)
         dues = [e.due_s for e in situation.errands if e.task == task]
@@ -160,6 +164,21 @@ def test_without_the_solver_it_is_the_greedy_order_and_says_so(
     assert (found.proof, found.by_key["t", "s"].robot) == ("greedy", "slow")
     assert "loopwright[robot]" in found.why
     assert found.late_s == {"t": 25.0}
+
+
+def test_without_time_to_search_a_rule_of_thumb_still_beats_greed() -> None:
+    situation = Situation(
+        made_s=0.0,
+        errands=(Errand(task="old"), Errand(task="due", due_s=15.0)),
+        jobs=tuple(
+            Job(task=t, step=str(n), choices=(_by("r1", 5.0), _by("r2", 5.0)))
+            for t in ("old", "due")
+            for n in range(6)
+        ),
+    )
+    found = schedule(situation, within_s=0.0)
+    assert (found.proof, found.late_s) == ("best-found", {})
+    assert "0 s were over" in found.why
 
 
 def test_parts_of_one_robot_work_side_by_side_and_the_whole_of_it_alone() -> None:

@@ -6,14 +6,21 @@ A schedule is a belief about the future and binds nobody: what may be done now i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from loopwright.core.errors import MissingExtra
 from loopwright.robot.coordinator.ability import clash
-from loopwright.robot.coordinator.scheduling.situation import Choice, Job, JobKey, Situation
+from loopwright.robot.coordinator.scheduling.situation import (
+    Choice,
+    Errand,
+    Job,
+    JobKey,
+    Situation,
+)
 
 Proof = Literal["optimal", "best-found", "greedy"]
 """No schedule is better; none better was found in time; or nothing better than the greedy order."""
@@ -78,18 +85,22 @@ def schedule(situation: Situation, *, within_s: float = 0.5) -> Schedule:
     try:
         from loopwright.robot.coordinator.scheduling.solver import solve
 
-        answer = solve(situation, greedy, within_s)
     except MissingExtra as error:
         return _made(situation, greedy, "greedy", str(error))
-    if answer is None:
-        return _made(situation, greedy, "greedy", f"nothing was found in {within_s:g} s")
-    order, is_proven = answer
-    found = in_order(situation, order)
-    proof: Proof = "optimal" if is_proven else "best-found"
-    why = "" if is_proven else f"it may not be the best: the search ended after {within_s:g} s"
-    if cost(situation, found) <= cost(situation, greedy):
-        return _made(situation, found, proof, why)
-    return _made(situation, greedy, proof, why)
+
+    def costs(placed: tuple[Placed, ...]) -> tuple[float, float]:
+        return cost(situation, placed)
+
+    begin = min((greedy, *by_rules_of_thumb(situation)), key=costs)
+    answer = solve(situation, begin, within_s)
+    found = begin if answer is None else min(in_order(situation, answer.order), begin, key=costs)
+    if answer is not None and answer.is_proven:
+        return _made(situation, found, "optimal", "")
+    if found is greedy:
+        return _made(situation, greedy, "greedy", f"nothing better was found in {within_s:g} s")
+    return _made(
+        situation, found, "best-found", f"there may be a better one: {within_s:g} s were over"
+    )
 
 
 def cost(situation: Situation, placed: Iterable[Placed]) -> tuple[float, float]:
@@ -143,6 +154,52 @@ def in_greedy_order(situation: Situation) -> tuple[Placed, ...]:
     return _sorted(placed.values())
 
 
+def by_rules_of_thumb(situation: Situation) -> tuple[tuple[Placed, ...], ...]:
+    """Return what comes of simple rules: what is due first, and what is short first."""
+    work_s: dict[str, float] = {}
+    for job in situation.jobs:
+        least_s = min(choice.lasts_s for choice in job.choices)
+        work_s[job.task] = work_s.get(job.task, 0.0) + least_s
+
+    def due_s(errand: Errand) -> float:
+        return math.inf if errand.due_s is None else errand.due_s
+
+    def shortness(errand: Errand) -> float:
+        return work_s.get(errand.task, 0.0) / errand.weight
+
+    def slack_s(errand: Errand) -> float:
+        return due_s(errand) - work_s.get(errand.task, 0.0)
+
+    return tuple(
+        _by_rank(situation, rank)
+        for rank in (
+            lambda e: (due_s(e), shortness(e)),
+            lambda e: (slack_s(e), shortness(e)),
+            shortness,
+        )
+    )
+
+
+def _by_rank(situation: Situation, rank: Callable[[Errand], Any]) -> tuple[Placed, ...]:
+    """Return each step as early as it can be and by whom it is over first, task after task."""
+    tasks = [e.task for e in sorted(situation.errands, key=rank)]
+    placed = {job.key: _place(job, job.choices[0], 0.0) for job in situation.jobs if job.running}
+    for task in tasks:
+        waiting = [job for job in situation.jobs if job.task == task and not job.running]
+        while waiting:
+            job = next(j for j in waiting if all((task, a) in placed for a in j.after))
+            ready_s = max((placed[task, a].end_s for a in job.after), default=0.0)
+            placed[job.key] = min(
+                (
+                    _place(job, choice, _first_gap_s(choice, ready_s, placed.values()))
+                    for choice in job.choices
+                ),
+                key=lambda p: p.end_s,
+            )
+            waiting.remove(job)
+    return _sorted(placed.values())
+
+
 def in_order(situation: Situation, order: Iterable[tuple[JobKey, Choice]]) -> tuple[Placed, ...]:
     """Return each step as early as it can be, those earlier in the order first.
 
@@ -161,11 +218,11 @@ def in_order(situation: Situation, order: Iterable[tuple[JobKey, Choice]]) -> tu
 def _first_gap_s(choice: Choice, ready_s: float, placed: Iterable[Placed]) -> float:
     """Return the first moment from which on nothing else needs what a step holds."""
     start_s = ready_s
-    for other in sorted(placed, key=lambda p: p.start_s):
-        if other.end_s > start_s and clash(choice.holds, other.holds):
-            if start_s + choice.lasts_s <= other.start_s:
-                break
-            start_s = other.end_s
+    others = (p for p in placed if p.end_s > ready_s and clash(choice.holds, p.holds))
+    for other in sorted(others, key=lambda p: p.start_s):
+        if start_s + choice.lasts_s <= other.start_s:
+            break
+        start_s = max(start_s, other.end_s)
     return start_s
 
 

@@ -24,8 +24,15 @@ except ModuleNotFoundError as error:
 TICK_S = 0.1
 """Time is counted in these; finer than anybody can foretell."""
 
-Answer = tuple[list[tuple[JobKey, Choice]], bool]
-"""Steps with who does them, by start; and whether no other order is better."""
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search found."""
+
+    order: tuple[tuple[JobKey, Choice], ...]
+    """Steps with who does them, by start."""
+    is_proven: bool
+    """Whether no other order is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,12 @@ def solve(situation: Situation, hint: Iterable[Placed], within_s: float) -> Answ
     # One thread: the robots' own processes need the others more.
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
+    # Bounds by linear programming cost more here than they save.
+    solver.parameters.linearization_level = 0
     status = solver.solve(model.model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
-    return model.order(solver), status == cp_model.OPTIMAL
+    return Answer(tuple(model.order(solver)), status == cp_model.OPTIMAL)
 
 
 class _Model:
