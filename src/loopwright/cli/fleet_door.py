@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from loopwright.core.errors import LoopwrightError
+from loopwright.core.errors import LoopwrightError, MissingExtra
 from loopwright.robot.access import Access, AccessRole
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.journal.journal import Journal
+
+try:
+    import httpx
+except ModuleNotFoundError as error:
+    raise MissingExtra("httpx", "robot", "asking a fleet") from error
 
 DEFAULT_FOLDER = Path("runs/fleet")
 

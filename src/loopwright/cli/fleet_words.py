@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from loopwright.robot.journal import events as happened
+
 _TONES = {"succeeded": "green", "failed": "red", "unknown": "yellow"}
 _STEP_SIGNS = {"succeeded": "✓", "failed": "✗", "unknown": "?"}
 
@@ -65,3 +67,14 @@ def robot_stands(robot: Plain) -> tuple[str, str, str]:
             ", ".join(f"{r['skill']} for {r['task']}" for r in robot["running"]),
         )
     return "free", "green", "can " + ", ".join(robot["skills"])
+
+
+def style_of(event: happened.Event) -> str:
+    """Return the colour of an event."""
+    if isinstance(event, (happened.StopPressed, happened.RobotLost)):
+        return "red"
+    if isinstance(event, happened.RobotHeld):
+        return "red" if event.reason else ""
+    if isinstance(event, (happened.IntentEnded, happened.TaskEnded)):
+        return _TONES[event.outcome]
+    return "bold" if isinstance(event, happened.TaskAsked) else ""

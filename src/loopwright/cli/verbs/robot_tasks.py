@@ -33,7 +33,8 @@ def main(
     """
     with journal_of(folder) as journal:
         state = fold(journal.entries())
-    tasks = [task_view(task) for task in list(state.tasks.values())[-limit:]]
+    contracts = {name: c for robot in state.robots.values() for name, c in robot.skills.items()}
+    tasks = [task_view(task, contracts) for task in list(state.tasks.values())[-limit:]]
     if json_output:
         print(json.dumps(tasks, ensure_ascii=False))
         return 0

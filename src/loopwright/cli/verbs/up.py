@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
+from loopwright.cli.fleet_door import fleet_door
 from loopwright.cli.fleet_episodes import EpisodesAside
+from loopwright.cli.fleet_words import style_of
 from loopwright.cli.progress import progress_bar
 from loopwright.core.errors import UnknownName
+from loopwright.robot.access import Access
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import TaskState
 from loopwright.robot.journal.journal import Entry
+from loopwright.robot.journal.words import sentence
 from loopwright.simulation.graphics import choose_backend
 
+if TYPE_CHECKING:
+    from loopwright.robot.fleet.fleet import Fleet
+
 SITES = ("tabletop",)
+_UNTOLD = (happened.CoordinatorStarted, happened.RobotJoined, happened.IntentStarted)
 
 
 def main(
@@ -28,19 +39,23 @@ def main(
     *,
     folder: Path = Path("runs/fleet"),
     ask: tuple[str, ...] = (),
+    view: bool = False,
     film: bool = True,
     release: str = "",
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Start a simulated warehouse with four robots, and give it instructions.
 
-    Without --ask it reads instructions from standard input, one a line, until that ends.
+    At a terminal it shows the fleet: map, robots, tasks, journal; 's' stops all robots. Elsewhere,
+    without --ask, it reads instructions from standard input, one a line, until that ends. The page
+    that it names shows the same in a browser, with cameras.
 
     Args:
         site: Which fleet; "tabletop" is the warehouse.
         folder: The fleet's folder: journal, memory, keys, black boxes. Used again, it goes on.
         ask: Instructions, in English or Chinese, carried out one after another.
-        film: Draw a film of every task.
+        view: Show the fleet in the terminal, as is done at a terminal without --ask and --json.
+        film: Draw a film of every task; not with the view, where tasks run side by side.
         release: What was found and done about an open stop, to release it at the start.
         json_output: Print the tasks as JSON.
     """
@@ -52,14 +67,19 @@ def main(
     from loopwright.robot.fleet.fleet import run_fleet
     from loopwright.robot.fleet.warehouse import world_folder
 
+    signal.signal(signal.SIGTERM, _interrupt)  # ends orderly, as control-c does
     console = Console(stderr=True, highlight=False)
     console.print("starting the world, guards, drives and agents of four robots ...")
+    at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if view or (at_terminal and not (ask or json_output)):
+        return _show(console, folder, ask, release)
     done: list[TaskState] = []
     with (
         EpisodesAside(folder) as aside,
         run_fleet(folder, on_entry=lambda e: _heard(console, aside, e), release=release) as fleet,
     ):
         console.print(f"[bold]{len(fleet.robots())} robots are at work[/]; {fleet.url}")
+        console.print(f"look at it: {_page(console, fleet)}", soft_wrap=True, markup=False)
         for instruction in ask or _lines(console):
             with Filming(world_folder(fleet.site)) as filming:
                 task = fleet.carry_out(instruction, by="operator")
@@ -78,6 +98,39 @@ def main(
     return 0 if all(task.outcome == "succeeded" for task in done) else 1
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _show(console: Console, folder: Path, ask: tuple[str, ...], release: str) -> int:
+    """Show the fleet in the terminal until somebody ends it."""
+    from loopwright.cli.fleet_terminal import FleetTerminal
+    from loopwright.robot.fleet.fleet import run_fleet
+
+    terminal = FleetTerminal()
+
+    def take(entry: Entry) -> None:
+        terminal.take(entry)
+        aside.take(entry)
+
+    with EpisodesAside(folder) as aside, run_fleet(folder, on_entry=take, release=release) as fleet:
+        terminal.page = _page(console, fleet)
+        for instruction in ask:
+            fleet.coordinator.ask(instruction, by="operator")
+        with fleet_door(fleet.site, "observe") as door, suppress(KeyboardInterrupt):
+            terminal.run(fleet, door, Console())
+        console.print("ending the fleet ...")
+    return 0
+
+
+def _page(console: Console, fleet: Fleet) -> str:
+    """Return where the page is; the token behind the # goes to a terminal only, into no log."""
+    if not console.is_terminal:
+        return f"{fleet.url}/ with a token of {fleet.site.tokens}"
+    token = Access.read(fleet.site.tokens).tokens["operate"]
+    return f"{fleet.url}/#token={token}"
+
+
 def _lines(console: Console) -> Any:
     console.print("say what to do, one instruction a line; an empty line ends the fleet")
     for line in sys.stdin:
@@ -94,25 +147,13 @@ def _heard(console: Console, aside: EpisodesAside, entry: Entry) -> None:
 
 def _tell(console: Console, entry: Entry) -> None:
     """Print one event as a line of what happens."""
+    if isinstance(entry.event, _UNTOLD):
+        return
     clock = time.strftime("%H:%M:%S", time.localtime(entry.time_s))
-    event, text = entry.event, ""
-    if isinstance(event, happened.TaskAsked):
-        text = f"[bold]{event.instruction}[/]"
-    elif isinstance(event, happened.TaskPlanned):
-        steps: Any = event.graph["steps"]
-        text = f"a plan of {len(steps)} steps" + (f", because {event.reason}" * bool(event.reason))
-    elif isinstance(event, happened.IntentIssued):
-        values = " ".join(str(v) for v in event.values.values())
-        text = f"  {event.robot}: {event.skill} {values}"
-    elif isinstance(event, happened.IntentEnded):
-        color = {"succeeded": "green", "failed": "red"}.get(event.outcome, "yellow")
-        text = f"  [{color}]{event.outcome}[/] in {event.lasted_s:.1f} s {event.reason}"
-    elif isinstance(event, happened.RobotLost):
-        text = f"[red]{event.robot} is lost: {event.reason}[/]"
-    elif isinstance(event, happened.StopPressed):
-        text = f"[red]stop {event.robot or 'of all robots'} by {event.by}[/]"
-    if text:
-        console.print(f"[dim]{clock}[/] {text}")
+    line = Text.assemble((clock, "dim"), " ")
+    if isinstance(entry.event, (happened.IntentIssued, happened.IntentEnded)):
+        line.append("  ")
+    console.print(line.append(sentence(entry.event), style=style_of(entry.event)))
 
 
 def _report(console: Console, task: TaskState) -> None:

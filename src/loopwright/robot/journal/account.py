@@ -13,7 +13,7 @@ from loopwright.core.errors import UnknownName
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState, IntentState, TaskState
 from loopwright.robot.journal.journal import Entry
-from loopwright.robot.journal.words import call, sentence
+from loopwright.robot.journal.words import call, sentence, tell
 from loopwright.robot.task import TaskGraph
 
 _OF_THE_FLEET = (
@@ -102,9 +102,11 @@ class _Reading:
         if isinstance(event, happened.IntentIssued):
             again = len(self.state.tasks[self.task].attempts(event.step))
             which = f"step {event.step}" + (f", try {again}" if again > 1 else "")
-            return f"{which}: {event.robot} is told to {call(event)}"
+            assert intent is not None
+            told = call(event.skill, event.values, intent.contract)
+            return f"{which}: {event.robot} is told to {told}"
         if intent is not None:
-            return f"step {intent.step}: {intent.robot} {sentence(event)}"
+            return f"step {intent.step}: {tell(event, intent)}"
         return sentence(event)
 
     def _details(self, event: happened.Event) -> tuple[str, ...]:
@@ -112,7 +114,7 @@ class _Reading:
         if isinstance(event, happened.TaskAsked) and event.task == self.task:
             return (f"trace {event.trace}",)
         if isinstance(event, happened.TaskPlanned) and event.task == self.task:
-            return _of_a_plan(TaskGraph.from_json(event.graph))
+            return _of_a_plan(TaskGraph.from_json(event.graph), self.state)
         if isinstance(event, happened.IntentIssued) and event.task == self.task:
             return self._of_an_order(event)
         if isinstance(event, happened.IntentEnded) and self._intent(event):
@@ -182,10 +184,11 @@ def account_of(entries: Iterable[Entry], task: str) -> Account:
     return Account(task=reading.state.tasks[task], lines=tuple(reading.lines))
 
 
-def _of_a_plan(graph: TaskGraph) -> tuple[str, ...]:
+def _of_a_plan(graph: TaskGraph, state: FleetState) -> tuple[str, ...]:
+    contracts = {name: c for robot in state.robots.values() for name, c in robot.skills.items()}
     steps = [
         f"step {step.id}: {step.robot or 'any robot'}: "
-        + " ".join((step.skill, *map(str, step.values.values())))
+        + call(step.skill, step.values, contracts.get(step.skill))
         + (f", after {', '.join(step.after)}" if step.after else "")
         for step in graph.steps
     ]

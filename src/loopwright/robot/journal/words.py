@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeVar
 
 from loopwright.robot.journal import events as happened
+from loopwright.robot.journal.fold import IntentState
+from loopwright.robot.skill import SkillContract
+
+Item = TypeVar("Item")
 
 
 @singledispatch
@@ -44,7 +49,7 @@ def _(event: happened.TaskPlanned) -> str:
 
 @sentence.register
 def _(event: happened.IntentIssued) -> str:
-    return f"{event.robot}: {call(event)}"
+    return f"{event.robot}: {call(event.skill, event.values, None)}"
 
 
 @sentence.register
@@ -104,6 +109,27 @@ def _(event: happened.StopReleased) -> str:
     return f"the stop of {event.robot or 'all robots'} is released by {event.by}"
 
 
-def call(event: happened.IntentIssued) -> str:
-    """Return what a robot is told to do: the skill with its values."""
-    return " ".join((event.skill, *(str(value) for value in event.values.values())))
+def tell(event: happened.Event, intent: IntentState | None) -> str:
+    """Return an event as one line that says which robot is meant, where the event names none.
+
+    Args:
+        event: What happened.
+        intent: The attempt that it is about, if it is about one.
+    """
+    if intent is None:
+        return sentence(event)
+    if isinstance(event, happened.IntentIssued):
+        return f"{event.robot}: {call(event.skill, event.values, intent.contract)}"
+    unnamed = isinstance(event, (happened.IntentStarted, happened.IntentEnded))
+    return f"{intent.robot} {sentence(event)}" if unnamed else sentence(event)
+
+
+def call(skill: str, values: Mapping[str, object], contract: SkillContract | None) -> str:
+    """Return what a robot is told to do: the skill with its values, as its contract orders them."""
+    return " ".join((skill, *(str(value) for value in in_order(values, contract).values())))
+
+
+def in_order(values: Mapping[str, Item], contract: SkillContract | None) -> dict[str, Item]:
+    """Return values as a contract orders its parameters; what is on the disk is ordered by name."""
+    names = [p.name for p in contract.parameters] if contract else list(values)
+    return {name: values[name] for name in names if name in values}

@@ -126,7 +126,7 @@ class Desk:
         Raises:
             UnknownName: There is no such task.
         """
-        return self._read(lambda s: views.task_view(_task(s, identity)))
+        return self._read(lambda s: views.task_view(_task(s, identity), _contracts(s)))
 
     def result(self, identity: str) -> Plain:
         """Return how a task ended, or stands.
@@ -200,13 +200,14 @@ class Desk:
         ]
 
         def read(state: FleetState) -> Plain:
+            contracts = _contracts(state)
             tasks = list(state.tasks.values())
             shown = [t for t in tasks[:-_TASKS_SHOWN] if t.status != "ended"]
             return {
                 "number": state.number,
                 "time_s": now_s,
                 "robots": [views.robot_glance(r, state) for r in state.robots.values()],
-                "tasks": [views.task_view(t) for t in (*shown, *tasks[-_TASKS_SHOWN:])],
+                "tasks": [views.task_view(t, contracts) for t in (*shown, *tasks[-_TASKS_SHOWN:])],
                 "things": things,
                 "cameras": list(self.cameras()),
             }
@@ -234,8 +235,11 @@ class Desk:
 
     def events(self, *, since: int, limit: int = 500, task: str | None = None) -> list[Plain]:
         """Return events of the journal after a number."""
-        found = self._journal.entries(since=since, limit=limit, task=task)
-        return [views.event_view(entry) for entry in found]
+        found = list(self._journal.entries(since=since, limit=limit, task=task))
+        named = {entry.number: getattr(entry.event, "intent", "") for entry in found}
+
+        intents = self._read(lambda s: {n: s.intents.get(i) for n, i in named.items()})
+        return [views.event_view(entry, intents[entry.number]) for entry in found]
 
     # Acting --------------------------------------------------------------------------------------
 
@@ -304,6 +308,10 @@ class Desk:
 
 def _at_work(state: FleetState) -> dict[str, RobotState]:
     return {r.name: r for r in state.robots.values() if r.alive}
+
+
+def _contracts(state: FleetState) -> dict[str, SkillContract]:
+    return {name: c for robot in state.robots.values() for name, c in robot.skills.items()}
 
 
 def _relations(name: str, symbols: Symbols) -> dict[str, list[str]]:

@@ -9,11 +9,12 @@ from typing import Any
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState
 from loopwright.robot.journal.journal import Entry
-from loopwright.robot.journal.words import sentence
+from loopwright.robot.journal.words import in_order, tell
 from loopwright.robot.logic import Symbols
 from loopwright.robot.memory.estimate import Estimate
 from loopwright.robot.memory.things import Thing
 from loopwright.robot.sighting import Sighting
+from loopwright.robot.skill import SkillContract
 from loopwright.robot.task import TaskGraph
 
 Plain = dict[str, Any]
@@ -38,14 +39,19 @@ def task_summary(task: TaskState) -> Plain:
     }
 
 
-def task_view(task: TaskState) -> Plain:
-    """Return all there is to say of a task."""
+def task_view(task: TaskState, contracts: Mapping[str, SkillContract] | None = None) -> Plain:
+    """Return all there is to say of a task.
+
+    Args:
+        task: Which.
+        contracts: Skill to its contract, so that values stand in the order of its parameters.
+    """
     return {
         **task_summary(task),
         "trace": task.trace,
         "plans": task.plans,
         "planner": task.planner,
-        "graph": task.graph.to_json() if task.graph else None,
+        "graph": _graph_view(task.graph, contracts or {}) if task.graph else None,
         "attempts": [_attempt_view(intent) for intent in task.intents],
     }
 
@@ -104,8 +110,13 @@ def thing_outline(
     }
 
 
-def event_view(entry: Entry) -> Plain:
-    """Return an event of the journal; signatures, which could be used again, are left out."""
+def event_view(entry: Entry, intent: IntentState | None = None) -> Plain:
+    """Return an event of the journal; signatures, which could be used again, are left out.
+
+    Args:
+        entry: The event.
+        intent: The attempt that it is about, if it is about one; for its sentence.
+    """
     data = entry.event.to_json()
     if isinstance(entry.event, happened.StopReleased):
         data.pop("signature")
@@ -115,7 +126,7 @@ def event_view(entry: Entry) -> Plain:
         "task": entry.task,
         "cause": entry.cause,
         "kind": entry.event.KIND,
-        "says": sentence(entry.event),
+        "says": tell(entry.event, intent),
         **data,
     }
 
@@ -196,13 +207,20 @@ def _heading_rad(quaternion_wxyz: Sequence[float]) -> float:
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
+def _graph_view(graph: TaskGraph, contracts: Mapping[str, SkillContract]) -> Plain:
+    plain = graph.to_json()
+    for step in plain["steps"]:
+        step["values"] = in_order(step["values"], contracts.get(step["skill"]))
+    return plain
+
+
 def _attempt_view(intent: IntentState) -> Plain:
     return {
         "intent": intent.id,
         "step": intent.step,
         "robot": intent.robot,
         "skill": intent.skill,
-        "values": dict(intent.values),
+        "values": in_order(intent.values, intent.contract),
         "issued_s": intent.issued_s,
         "ended_s": intent.ended_s,
         "started": intent.started,

@@ -78,8 +78,8 @@ class Painter:
     def _view(self, camera: str) -> Any:
         view = self._mujoco.MjvCamera()
         if camera == OVERVIEW:
-            middle = np.mean([centre for centre, _ in layout.STATIONS.values()], axis=0)
-            view.lookat = (*(middle + (0.5, 0.2)), 0.0)
+            x, y = np.mean([centre for centre, _ in layout.STATIONS.values()], axis=0)
+            view.lookat = (x + 0.5, y + 0.2, 0.0)
             view.distance, view.azimuth, view.elevation = 7.2, 90.0, -55.0
         else:
             view.lookat = (*layout.STATIONS[camera][0], layout.TABLE_TOP_M + 0.2)

@@ -88,7 +88,7 @@ function drawnRobot(thing, robot, labels) {
         transform: `rotate(${((-thing.heading_rad * 180) / Math.PI).toFixed(1)})`,
       })
     : svg("circle", { r: half });
-  labels.push({ text: thing.name, kind: "robot", x, y, reach: half + 5 });
+  labels.push({ text: thing.name, kind: "robot", x, y, reach: (moves ? 1.25 : 1) * half + 6 });
   const classes = ["robot", robot ? condition(robot) : "lost"].join(" ");
   return svg(
     "g",

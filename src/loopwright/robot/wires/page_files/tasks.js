@@ -2,9 +2,9 @@
 
 import { clock, element, keep, say, short, svg } from "./drawing.js";
 
-const WIDTH = 184;
+const WIDTH = 152;
 const HEIGHT = 58;
-const GAP_X = 34;
+const GAP_X = 24;
 const GAP_Y = 14;
 const TONES = { succeeded: "good", failed: "bad", unknown: "warn" };
 const SIGNS = { good: "✓", bad: "✕", warn: "?", now: "●", wait: "○" };
@@ -122,9 +122,9 @@ function drawnStep(step, { x, y }, { tone, word, robot }) {
     "g",
     { class: `step ${tone}`, transform: `translate(${x} ${y})` },
     svg("rect", { width: WIDTH, height: HEIGHT, rx: 7 }),
-    svg("text", { class: "skill", x: 11, y: 19 }, short(step.skill, 14)),
-    svg("text", { class: "robot-name", x: WIDTH - 11, y: 19, "text-anchor": "end" }, short(robot || "any robot", 14)),
-    svg("text", { x: 11, y: 34 }, short(values, 28)),
+    svg("text", { class: "skill", x: 11, y: 19 }, short(step.skill, 11)),
+    svg("text", { class: "robot-name", x: WIDTH - 11, y: 19, "text-anchor": "end" }, short(robot || "any robot", 11)),
+    svg("text", { x: 11, y: 34 }, short(values, 23)),
     svg("text", { class: "state", x: 11, y: 50 }, `${SIGNS[tone]} ${word}`),
     svg("title", {}, `${step.skill} ${values}`),
   );
