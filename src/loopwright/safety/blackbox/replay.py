@@ -58,7 +58,10 @@ def plant_of(flight: Flight, *, trusted: bool = False) -> Plant:
     """
     robot = flight.header.robot
     if robot.plant is None:
-        raise InvalidConfig(f"{flight.header.body.robot} has no plant; a real robot is no replay")
+        raise InvalidConfig(
+            f"{flight.header.body.robot} has no plant of its own: neither a real robot nor one that "
+            "shares its simulated world with others can be replayed alone"
+        )
     if not trusted and not robot.plant.startswith(OWN_PLANTS):
         raise Untrusted(
             f"this flight would call {robot.plant!r}, which is no plant of Loopwright; verify who "
@@ -108,7 +111,10 @@ def replay(
 
 def _first(flight: Flight) -> Snapshot:
     if not flight.snapshots:
-        raise InvalidConfig(f"{flight.path} has no snapshot to begin at")
+        raise InvalidConfig(
+            f"{flight.path} has no snapshot to begin at; of a robot in a cell, replay the flight "
+            "that its drive recorded (ROBOT.drive-DATE.flight), not its guard's"
+        )
     return flight.snapshots[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ import numpy as np
 from loopwright.core.errors import InvalidConfig, StorageError
 from loopwright.core.stage import resolve_entry
 from loopwright.safety.body import Measured, Plant, RobotEntry
+from loopwright.safety.guard.motion import MotionFlight, begin_motion_flight
 
 
 class Actuators(Protocol):
@@ -46,6 +47,7 @@ class PlantActuators:
         *,
         seed: int = 0,
         truth: Path | None = None,
+        flight: MotionFlight | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the plant.
@@ -54,11 +56,13 @@ class PlantActuators:
             plant: What moves.
             seed: Of its start.
             truth: File to which every step is appended as it truly was, or None.
+            flight: Records every step with snapshots, or None.
             clock: What measurements are dated by.
         """
         self._plant, self._clock = plant, clock
         self._measured = replace(plant.reset(seed), time_s=self._clock())
         self._truth = None if truth is None else TruthWriter(truth, plant.spec.size)
+        self._flight, self._nothing = flight, np.zeros(plant.spec.size)
 
     def measure(self) -> Measured:
         """Return the state after the last step."""
@@ -66,11 +70,17 @@ class PlantActuators:
 
     def write(self, applied: np.ndarray) -> None:
         """Move for one control step."""
+        self._before(applied, stopping=False)
         self._after(self._plant.step(applied), stopping=False)
 
     def stop(self) -> None:
         """Spend one control step in the safe state."""
+        self._before(self._nothing, stopping=True)
         self._after(self._plant.stop(), stopping=True)
+
+    def _before(self, applied: np.ndarray, *, stopping: bool) -> None:
+        if self._flight is not None:
+            self._flight.before(self._plant, self._measured, applied, stopping=stopping)
 
     def _after(self, measured: Measured, *, stopping: bool) -> None:
         self._measured = replace(measured, time_s=self._clock())
@@ -79,6 +89,8 @@ class PlantActuators:
 
     def close(self) -> None:
         """End the simulation."""
+        if self._flight is not None:
+            self._flight.close()
         self._plant.close()
 
 
@@ -116,7 +128,12 @@ def read_truth(path: Path, size: int) -> np.ndarray:
 
 
 def make_plant_actuators(
-    *, robot: str, entry: RobotEntry, seed: int = 0, truth: str | None = None
+    *,
+    robot: str,
+    entry: RobotEntry,
+    seed: int = 0,
+    truth: str | None = None,
+    flight: Mapping[str, str] | None = None,
 ) -> PlantActuators:
     """Make the simulated robot of an entry.
 
@@ -125,12 +142,16 @@ def make_plant_actuators(
         entry: How to come by it.
         seed: Of its start.
         truth: Folder for ``ROBOT.truth``, or None.
+        flight: ``folder`` and ``key`` (and ``second_place``) for a flight that can be replayed, or
+            None.
 
     Raises:
         InvalidConfig: The entry names no plant.
+        RecorderLost: The flight could not begin.
     """
     if entry.plant is None:
         raise InvalidConfig(f"robot {robot!r} has no plant; give actuators for the real one")
     plant = resolve_entry(entry.plant)(**entry.config)
     path = None if truth is None else Path(truth) / f"{robot}.truth"
-    return PlantActuators(plant, seed=seed, truth=path)
+    recording = None if flight is None else begin_motion_flight(robot, entry, plant.spec, **flight)
+    return PlantActuators(plant, seed=seed, truth=path, flight=recording)
