@@ -42,8 +42,11 @@ from loopwright.robot.wires.secret import FleetSecret
 
 SEED = 20261122
 KILLS, QUICK_KILLS = 200, 10
-BETWEEN_S = 3.0
-"""On average, from one kill to the next."""
+BETWEEN_S = 1.2
+"""On average, from the next order after a kill to the next kill ..."""
+AT_ONCE_SHARE = 0.25
+"""... but so many come without waiting for any order, while others are still away."""
+LONGEST_WAIT_S = 30.0
 STOPPED_SHARE, STOPPED_S = 0.12, 3.0
 """Besides the kills, so many processes in proportion are stopped, and for how long."""
 AWAY_S = 2.0
@@ -227,6 +230,8 @@ def strike_at_random(
     timers: list[threading.Timer] = []
     killed = 0
     while killed < kills:
+        if strikes and dice.random() > AT_ONCE_SHARE:
+            wait_for_order(site, witness, strikes[-1].time_s)
         time.sleep(dice.expovariate(1 / BETWEEN_S))
         site.revive()
         victim = dice.choice(("coordinator", "bus", dice.choice(ROBOTS)))
@@ -257,6 +262,17 @@ def strike_at_random(
     for timer in timers:
         timer.join()
     return strikes
+
+
+def wait_for_order(site: Site, witness: Witness, since_s: float) -> None:
+    """Wait until the fleet works again, as fast as the machine lets it."""
+    until_s = time.monotonic() + LONGEST_WAIT_S
+    while time.monotonic() < until_s:
+        witness.read()
+        if _first(reversed(witness.entries[-50:]), since_s, happened.IntentIssued):
+            return
+        site.revive()
+        time.sleep(0.1)
 
 
 def until(true: Any, within_s: float = 60.0) -> None:
@@ -440,9 +456,17 @@ def time_recoveries(verdict: Verdict, strikes: list[Strike], entries: list[Entry
                     verdict.took("coordinator: start of the process to the first robot",
                                  joined.time_s - strike.back_s)  # fmt: skip
         else:
-            after = _first(entries, strike.time_s, happened.IntentIssued)
+            words = (happened.RobotJoined, happened.IntentStarted, happened.IntentEnded)
+            after = min(
+                (e for k in words if (e := _first(entries, strike.back_s, k))),
+                key=lambda e: e.time_s,
+                default=None,
+            )
             if after and not _disturbed(others, strike.time_s, after.time_s):
-                verdict.took("bus: killed to the next order", after.time_s - strike.time_s)
+                verdict.took(
+                    "bus: start of the process to the first word of a robot",
+                    after.time_s - strike.back_s,
+                )
 
 
 def _time_robot(
