@@ -22,6 +22,7 @@ from loopwright.robot.memory.estimate import Estimate
 from loopwright.robot.memory.memory import Memory
 from loopwright.robot.memory.things import Thing, Things
 from loopwright.robot.sighting import Sighting
+from loopwright.robot.wires.desk import Cameras
 from loopwright.robot.wires.http import make_app
 from loopwright.robot.wires.serve import Server, serve
 
@@ -75,7 +76,7 @@ class OpenFleet:
 
 
 @contextmanager
-def open_fleet(folder: Path) -> Iterator[OpenFleet]:
+def open_fleet(folder: Path, *, cameras: Cameras | None = None) -> Iterator[OpenFleet]:
     with ExitStack() as stack:
         bus, journal = LocalBus(), Journal(folder / "journal.db")
         memory = PlacesAndFacts(folder / "memory.db")
@@ -106,6 +107,6 @@ def open_fleet(folder: Path) -> Iterator[OpenFleet]:
             assert time.monotonic() < until_s
             time.sleep(0.01)
         access = Access.create(folder / "tokens.json")
-        app = make_app(coordinator, memory, access, journal)
+        app = make_app(coordinator, memory, access, journal, cameras=cameras)
         server = stack.enter_context(serve(app))
         yield OpenFleet(folder, access, server, coordinator, memory, runner, journal)
