@@ -70,8 +70,8 @@ def make_episodes(site: FleetSite, workspace: Workspace) -> Iterator[Made]:
         studio = _Studio(stack)
         for attempt in read_attempts(site):
             goal = goal_of(attempt.intent)
-            if goal is None:
-                continue
+            if goal is None or attempt.end - attempt.begin < HOLD:
+                continue  # no skill of these scenarios, or killed before a whole row
             name = known.get(attempt.intent.id)
             is_new = name is None
             if name is None:

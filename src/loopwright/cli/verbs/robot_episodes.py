@@ -62,6 +62,7 @@ def main(
         print(json.dumps([_plain(one) for one in made], ensure_ascii=False))
     elif made:
         stdout_console().print(_table(made))
+        console.print(f"regressions lie in {site.regressions}", soft_wrap=True)
     else:
         console.print("the fleet has attempted nothing yet")
     return 0
@@ -81,15 +82,17 @@ def _repeat(path: Path, *, json_output: bool) -> int:
 
 
 def _table(made: list[Made]) -> Table:
-    table = Table("episode", "scenario", "asked", "seen", "verified", "regression", box=None)
+    table = Table("episode", "robot", "skill", "seen", "verified", "regression", box=None)
     for one in made:
+        intent = one.attempt.intent
+        values = " ".join(str(value) for value in intent.values.values())
         table.add_row(
-            one.episode,
-            one.scenario,
-            escape(one.attempt.task.instruction),
+            one.episode[:12],
+            intent.robot,
+            escape(f"{intent.skill} {values}"),
             one.observed,
             one.verified + (" (cut short)" if one.attempt.censored else ""),
-            escape(str(one.regression)) if one.regression else "",
+            escape(one.regression.name) if one.regression else "",
         )
     return table
 
