@@ -109,10 +109,10 @@ def test_rollback_is_a_promotion_on_record(tmp_path: Path, whole: Whole) -> None
     first = whole.records[0].challenger
     with Workspace.open(whole.copy(tmp_path), exclusive=True) as workspace:
         run = workspace.ledger.runs()[0].id
-        assert roll_back(workspace.ledger, run, reason="it scratched the table").candidate == first
+        assert roll_back(workspace, run, reason="it scratched the table").candidate == first
         assert workspace.ledger.champion(run) == first
         with pytest.raises(UnknownName, match="unknown champion 'ffff'"):
-            roll_back(workspace.ledger, run, to="ffff")
+            roll_back(workspace, run, to="ffff")
         report = tell(workspace, workspace.ledger.run(run))
     assert report.rounds[-1].decision == "rollback"
     assert report.rounds[-1].reason == "it scratched the table"
@@ -122,7 +122,7 @@ def test_after_a_rollback_the_loop_ends_with_the_champion_that_stands(
     tmp_path: Path, config: LoopConfig, whole: Whole
 ) -> None:
     with Workspace.open(whole.copy(tmp_path), exclusive=True) as workspace:
-        roll_back(workspace.ledger, workspace.ledger.runs()[0].id)
+        roll_back(workspace, workspace.ledger.runs()[0].id)
     _, ending = turn(tmp_path, config)
     assert ending is not None
     assert ending.last.candidate == whole.records[0].challenger

@@ -1,6 +1,7 @@
 """The one command. Data goes to stdout, progress to stderr; this is the only room that prints.
 
 Exit codes: 0 done, 1 it failed (the message says what to do), 2 the command was typed wrong,
+3 it waits for a person (the message says for what; then run it again),
 130 interrupted (running it again goes on from there).
 """
 
@@ -19,6 +20,7 @@ VERBS: dict[str, str] = {
     "history": "every round, gate and promotion of a run",
     "explain": "why a challenger was or was not promoted",
     "rollback": "make the previous champion the champion again",
+    "deploy": "hand the champion of a run out, with the certificate it holds",
     "train": "train a model from a recipe, without a loop around it",
     "plan": "calculate what a training would need on many accelerators; nothing is trained",
     "finetune": "teach a language model from disk: replies or preferences, adapters or in full",
@@ -54,6 +56,8 @@ VERBS: dict[str, str] = {
     "tower": "renew the leases of deployments; when it ends, they stop",
     "directive issue": "order every affected deployment to stop, slow down or be inspected",
     "directive list": "the directives in force",
+    "directive close": "a deployment did what a directive asks, with evidence",
+    "directive alternative": "approve that something else is done instead, until some moment",
     "directive release": "end a directive, on evidence",
     "who": "who proposed, tested, approved, grounded and released a deployment",
     "assurance": "whether what is claimed of a robot still holds, by the register",
@@ -65,6 +69,11 @@ VERBS: dict[str, str] = {
     "occurrence close": "what comes of an occurrence: directive, scenario, rule, or why nothing",
     "occurrence export": "an occurrence in the fields of public incident databases",
     "occurrence recheck": "old certificates against new scenarios; suspend those that fail",
+    "reports box": "set up a box for voluntary reports, and the key that opens it",
+    "reports new": "tell the investigator, and nobody else, what you saw",
+    "reports list": "read what was reported, with the investigator's key",
+    "cell stop": "the stop button of a guarded cell",
+    "cell release": "end the newest stop of a cell, signed by an operator",
     "up": "start a fleet of simulated robots, and have instructions carried out",
     "ask": "have a running fleet carry out an instruction",
     "robot status": "how the robots of a running fleet stand",
@@ -77,13 +86,14 @@ VERBS: dict[str, str] = {
     "keys ring": "whose keys are trusted, and with what",
     "certify": "test a candidate by a registered plan, and propose its certificate",
     "certificate approve": "the second signature, of another person, after a recount",
+    "certificate object": "turn a proposed certificate down, for good, and say why",
     "certificate show": "what a certificate says",
     "certificate verify": "whether exactly this combination may move, now",
     "list": "the scenarios, recipes and policy families that can be named",
 }
 """Verb to one line of help; each lives in :func:`module_of` it as ``main``."""
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_WAITING, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@
     └── SafetyError                motion is refused; nothing moves until the reason is gone
         ├── Untrusted              a signature, a key or a role does not hold
         ├── NotCertified           no valid certificate covers exactly this deployment
+        ├── AwaitsApproval         a certificate is proposed; it lacks a second person's signature
         ├── Grounded               a directive in force, or a lapsed lease, forbids motion
         └── RecorderLost           the black box cannot record, so nothing may move
 
@@ -187,6 +188,10 @@ class Untrusted(SafetyError):
 
 class NotCertified(SafetyError):
     """No valid certificate covers exactly this candidate, scenario, robot and filter."""
+
+
+class AwaitsApproval(SafetyError):
+    """A certificate is proposed and lacks the signature of a second person."""
 
 
 class Grounded(SafetyError):

@@ -131,8 +131,13 @@ def find_rig(scenario: Scenario, entry: str | None = None) -> Rig:
 
 def identity_of(candidate: Path, scenario: Scenario, rig: Rig) -> Identity:
     """Digest what lies here now."""
+    return identity_with(digest_every_file(candidate), scenario, rig)
+
+
+def identity_with(candidate: str, scenario: Scenario, rig: Rig) -> Identity:
+    """Digest what lies here now around a candidate of a known digest."""
     return Identity(
-        candidate=digest_every_file(candidate),
+        candidate=candidate,
         scenario=scenario_digest(scenario),
         robot=robot_digest(rig.spec, rig.entry),
         filter=rig.filter,
@@ -166,11 +171,16 @@ def plan_for(request: Request, subject: Subject, register: Register) -> TestPlan
     )
 
 
+def stratum_boxes(scenario: Scenario, parts: Mapping[str, int]) -> dict[str, Box]:
+    """Cut the operating domain into named parts; uncut it is called ``all``."""
+    return _cut({"all" if not parts else "": scenario.domain}, parts)
+
+
 def _strata(
     scenario: Scenario, parts: Mapping[str, int], first: int, count: int
 ) -> Iterator[Stratum]:
     """Cut the domain into parts and give each its next seeds."""
-    boxes = _cut({"all" if not parts else "": scenario.domain}, parts)
+    boxes = stratum_boxes(scenario, parts)
     seeds: dict[str, list[int]] = {name: [] for name in boxes}
     for index in range(first, min(first + 1000 * count * len(boxes), SPLIT_SIZE)):
         seed = split_seed("sealed", index)

@@ -12,6 +12,12 @@ from loopwright.core.errors import InvalidConfig
 from loopwright.core.scenario import Box, Request
 from loopwright.core.stage import ProgressSink, resolve_entry
 from loopwright.loop.gate import GateConfig
+from loopwright.safety.certificate.claims import Level, bound_of
+from loopwright.safety.certificate.document import MAX_VALID_DAYS
+
+MAX_SEEDS = 50
+"""Each seed of a loop has its own block of every split. Together these blocks end below the sealed
+seeds that certificates take (:data:`loopwright.loop.certification.FIRST_SEED`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,12 +88,48 @@ class RoundPlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CertificateConfig:
+    """The certificate that a challenger must hold before it is promoted, and how it is tested."""
+
+    level: Level
+    """Violations per episode, with the filter on: D at most 5 %, C 1 %, B 0.1 %."""
+    rig: str | None = None
+    """Where the robot and its limits come from; None takes the one built in for the scenario."""
+    task_failure: float | None = None
+    """Also show that the task fails less often than this, with the filter on."""
+    unfiltered: int | None = None
+    """Without the filter run so many episodes and state what happened; None: show the level."""
+    strata: Mapping[str, int] = field(default_factory=dict)
+    """Domain parameter to number of equal parts, each of which must show every claim."""
+    episodes: int | None = None
+    """Sealed seeds a stratum; None takes what the level usually needs."""
+    valid_days: float = 90
+    """How long a certificate is to hold."""
+    demo_keys: bool = False
+    """Unless the keys of people are named, both signatures come from keys made on the spot. Then
+    one process signs twice, which shows the machinery and nobody's judgement."""
+
+    def __post_init__(self) -> None:
+        """Refuse levels and bounds that there are not."""
+        bound_of(self.level)
+        if self.task_failure is not None and not 0 < self.task_failure < 1:
+            raise InvalidConfig(f"task_failure {self.task_failure}; expected above 0 and below 1")
+        if not 0 < self.valid_days <= MAX_VALID_DAYS:
+            raise InvalidConfig(
+                f"valid_days {self.valid_days}; expected above 0 and at most {MAX_VALID_DAYS}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LoopConfig:
     """A whole loop."""
 
     name: str
     scenario: str
     """A scenario id, or the path of a scenario file."""
+    certificate: CertificateConfig | None
+    """What a challenger must hold to be promoted. Said by every recipe: None, for what moves no
+    robot, also means that nothing of this loop can be deployed."""
     genesis: RoundPlan
     """Round 0: makes the first champion."""
     rounds: tuple[RoundPlan, ...]
@@ -108,6 +150,8 @@ class LoopConfig:
                 f"loop {self.name!r}: operate_episodes must be >= 1 and sealed_episodes >= 0, "
                 f"got {self.operate_episodes} and {self.sealed_episodes}"
             )
+        if not 0 <= self.seed < MAX_SEEDS:
+            raise InvalidConfig(f"seed is {self.seed}; expected 0 to {MAX_SEEDS - 1}")
         if self.film_px < 16 or self.film_px % 2:
             raise InvalidConfig(f"film_px must be even and at least 16, got {self.film_px}")
 
@@ -127,6 +171,8 @@ class LoopConfig:
         fields["genesis"] = _plan(data["genesis"])
         fields["rounds"] = tuple(_plan(p) for p in data["rounds"])
         fields["gate"] = GateConfig(**data["gate"])
+        asked = data.get("certificate")  # runs of earlier versions asked for none
+        fields["certificate"] = CertificateConfig(**asked) if asked is not None else None
         return cls(**fields)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from loopwright.core.errors import InvalidConfig, UnknownName
-from loopwright.store.ledger import Decision, Ledger
+from loopwright.core.errors import InvalidConfig, NotCertified, UnknownName
+from loopwright.loop.certified import certificate_of
+from loopwright.loop.config import LoopConfig
+from loopwright.store.ledger import Decision
+from loopwright.store.workspace import Workspace
 
 
-def roll_back(ledger: Ledger, run_id: str, *, to: str | None = None, reason: str = "") -> Decision:
+def roll_back(
+    workspace: Workspace, run_id: str, *, to: str | None = None, reason: str = ""
+) -> Decision:
     """Make an earlier champion of a run its champion again.
 
     Args:
-        ledger: Where the run is on record.
+        workspace: Where the run is on record.
         run_id: The run, which is also the alias of its champion.
         to: Digest of the earlier champion, or its beginning; default: the one before the present.
         reason: Why, for the record.
@@ -18,9 +23,11 @@ def roll_back(ledger: Ledger, run_id: str, *, to: str | None = None, reason: str
     Raises:
         InvalidConfig: There is no earlier champion.
         UnknownName: No earlier champion has that digest.
+        NotCertified: The recipe promotes only with a certificate, and the earlier champion holds
+            none now; a first champion never held one.
         StaleChampion: The champion changed meanwhile.
     """
-    moves = ledger.promotions(run_id)
+    moves = workspace.ledger.promotions(run_id)
     if not moves:
         raise InvalidConfig(f"run {run_id} has no champion yet, so there is nothing to roll back")
     present = moves[-1].candidate
@@ -31,7 +38,8 @@ def roll_back(ledger: Ledger, run_id: str, *, to: str | None = None, reason: str
             raise UnknownName("champion", to, {m.candidate for m in moves[:-1]})
     if not earlier:
         raise InvalidConfig(f"run {run_id} had no champion before {present[:12]}")
-    return ledger.promote(
+    _require_certificate(workspace, run_id, earlier[-1])
+    return workspace.ledger.promote(
         alias=run_id,
         candidate=earlier[-1],
         expected=present,
@@ -39,3 +47,17 @@ def roll_back(ledger: Ledger, run_id: str, *, to: str | None = None, reason: str
         kind="rollback",
         reason=reason,
     )
+
+
+def _require_certificate(workspace: Workspace, run_id: str, candidate: str) -> None:
+    config = LoopConfig.from_json(workspace.ledger.run(run_id).config)
+    if config.certificate is None:
+        return
+    try:
+        certificate_of(workspace, config, candidate)
+    except NotCertified as error:
+        raise NotCertified(
+            f"{error}; this run goes back only to what holds its certificate of level "
+            f"{config.certificate.level}. Robots are stopped by a directive ('loopwright directive "
+            "issue'), not by a rollback"
+        ) from error

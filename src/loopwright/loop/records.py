@@ -52,6 +52,33 @@ class Trials:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Certification:
+    """What came of testing a challenger that the gate would promote.
+
+    Holds nothing that another pair of keys, or another hour, would change: who signed, and until
+    when it holds, is in the register, under the plan.
+    """
+
+    level: str
+    """What the recipe asks for."""
+    plan: str
+    """Digest of the test plan."""
+    attempt: int
+    """Which plan for this candidate, scenario and robot it was, from 1."""
+    claims: tuple[Mapping[str, Json], ...]
+    """What was to be shown, with what was counted."""
+    holds: bool
+    """Whether the certificate was in force when it was decided."""
+    reason: str
+    """One sentence for a person."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Certification:
+        """Read what :func:`dataclasses.asdict` made of one."""
+        return cls(**{**data, "claims": tuple(data["claims"])})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RoundRecord:
     """One turn of the loop, whole: data, challenger, trials, decision, operation."""
 
@@ -79,6 +106,8 @@ class RoundRecord:
     challenger_trials: Trials | None
     operated: Trials
     """The champion's recorded episodes after the decision."""
+    certification: Certification | None = None
+    """What testing showed, if the gate said yes and the recipe asks for a certificate."""
     surprise: tuple[float, ...] = ()
     """Mean forward error per operated episode, if the candidate can tell."""
     fit: Mapping[str, Json] = field(default_factory=dict)
@@ -100,6 +129,8 @@ class RoundRecord:
         fields["added"] = tuple(tuple(ids) for ids in data["added"])
         fields["surprise"] = tuple(data["surprise"])
         fields["stages"] = tuple(StageName(**stage) for stage in data["stages"])
+        tested = data.get("certification")  # runs of earlier versions have none
+        fields["certification"] = Certification.from_json(tested) if tested else None
         return cls(**fields)
 
 

@@ -6,12 +6,19 @@ The data's way through one round::
                                                             |
     gate seeds --attempt--> champion's and challenger's verdicts --judge--> decision
                                                                               |
+    sealed seeds --certify--> certificate, if the recipe asks for one --------+
+                                                                              |
     train seeds --attempt--> champion's episodes (operate) <-- champion <-- promote | refuse
            |
            +--> where it fails --seek--> the next round's requests
 
 Every choice is a pure function of receipts and records, so running the loop again after any
 interruption takes the same way and finds finished stages finished.
+
+The first champion, the *genesis*, holds no certificate: nothing is promoted when it is installed.
+It is what later gates compare with, and it acts in simulation only. The champion of a run is what
+the run has come to; what may move a robot is decided once more, by
+:mod:`loopwright.loop.deployment`, which takes nothing without a certificate in force.
 """
 
 from __future__ import annotations
@@ -27,10 +34,19 @@ from loopwright.core.errors import DamagedData, StageFailed
 from loopwright.core.scenario import Box, Request, Scenario, Split, split_seed
 from loopwright.core.seeds import derive_seed
 from loopwright.core.stage import Receipt, Resources, StageResult
+from loopwright.loop.certifying import Certifier
 from loopwright.loop.config import LoopConfig, RoundPlan
 from loopwright.loop.engine import Engine, Work, is_damage
 from loopwright.loop.gate import FloorCheck, GateDecision, PairedTrial, floor_holds, judge
-from loopwright.loop.records import Ending, Filmed, RoundDecision, RoundRecord, StageName, Trials
+from loopwright.loop.records import (
+    Certification,
+    Ending,
+    Filmed,
+    RoundDecision,
+    RoundRecord,
+    StageName,
+    Trials,
+)
 from loopwright.loop.seek import Attempt, seek_data
 from loopwright.scenarios.registry import get_scenario, scenario_source_digest
 from loopwright.store.ledger import Ledger
@@ -89,6 +105,7 @@ class Loop:
         self.ledger = engine.workspace.ledger
         self.scenario: Scenario = get_scenario(config.scenario)
         self._source = scenario_source_digest(config.scenario)
+        self._certifier = Certifier(config, engine) if config.certificate is not None else None
         self.run_id = self.ledger.begin_run(config.name, config.to_json())
         self._stages: list[StageName] = []
         self._pool = _Pool()
@@ -229,6 +246,8 @@ class Loop:
             verdict = _Judgement(decision="genesis", reason="the first champion")
         else:
             verdict = self._gate(index, champion, challenger, records)
+            if self._certifier is not None and verdict.decision == "promote":
+                verdict = self._certified(self._certifier, index, challenger, verdict)
         after = self._decide(index, champion, challenger, verdict)
         operated = self._operate(index, after)
         return RoundRecord(
@@ -249,6 +268,7 @@ class Loop:
             champion_trials=verdict.champion,
             challenger_trials=verdict.challenger,
             operated=operated,
+            certification=verdict.certification,
             surprise=self._surprise(after, operated),
             fit=fit,
             stages=tuple(self._stages),
@@ -397,6 +417,29 @@ class Loop:
         report = self._gate_report(index, judgement)
         return replace(judgement, report=self.engine.workspace.objects.put_json(report))
 
+    # -- certify -----------------------------------------------------------------------------
+
+    def _certified(
+        self, certifier: Certifier, index: int, challenger: str, verdict: _Judgement
+    ) -> _Judgement:
+        """Turn the gate's yes into a no unless the challenger holds its certificate."""
+        found = certifier.certify(
+            challenger,
+            round_name=self._name(index),
+            scenario_params=self._scenario_params(),
+            run_all=self._run_all,
+        )
+        made = {d.id: d for d in self.ledger.decisions(self.run_id)}
+        if (decided := made.get(self._name(index))) is not None:
+            # An earlier try of this round decided and then died. That stands, even if the
+            # certificate has ended since.
+            holds = decided.kind == "promotion"
+            found = replace(found, holds=holds, reason=found.reason if holds else decided.reason)
+        self.engine.display.say(f"certificate of level {found.level}: {found.reason}")
+        if not found.holds:
+            return replace(verdict, decision="refuse", reason=found.reason, certification=found)
+        return replace(verdict, certification=found)
+
     def _gate_report(self, index: int, judged: _Judgement) -> dict[str, Json]:
         assert judged.gate is not None
         assert judged.champion is not None
@@ -525,14 +568,18 @@ class _Judgement:
     report: str | None = None
     champion: Trials | None = None
     challenger: Trials | None = None
+    certification: Certification | None = None
 
 
 def _judgement(record: RoundRecord) -> _Judgement:
-    """Return what a gate had concluded, from the record of its round."""
+    """Return what a gate had concluded, from the record of its round.
+
+    A certificate is asked for only when the gate said yes, whatever was decided then.
+    """
     gate = GateDecision.from_json(cast("dict[str, Any]", record.gate))
     floor = FloorCheck.from_json(cast("dict[str, Any]", record.floor)) if record.floor else None
     return _Judgement(
-        decision=record.decision,
+        decision="promote" if record.certification else record.decision,
         reason=record.reason,
         gate=gate,
         floor=floor,

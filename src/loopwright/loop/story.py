@@ -13,6 +13,8 @@ from typing import Any, cast
 from loopwright.core.episode import Outcome
 from loopwright.core.scenario import ManyTasks, Scenario
 from loopwright.core.statistics import clopper_pearson
+from loopwright.loop.certificate_story import certificate_report
+from loopwright.loop.certifying import waiting
 from loopwright.loop.config import LoopConfig, RoundPlan
 from loopwright.loop.gate import GateDecision
 from loopwright.loop.records import Ending, RoundRecord, StageName, Trials
@@ -67,6 +69,8 @@ def tell(workspace: Workspace, run: RunRow, *, command: str = "") -> RunReport:
         domain_map=_map(scenario, config, ending),
         lineage=tuple(_lineage(records)),
         sealed=tuple(_sealed(workspace, scenario, ending)),
+        certificate_level=config.certificate.level if config.certificate else "",
+        waits_for=_waits_for(workspace, run, config),
         notes=tuple(_notes(config, records)),
     )
 
@@ -116,6 +120,17 @@ def _round(workspace: Workspace, record: RoundRecord, plan: RoundPlan) -> RoundR
         curves=tuple(_curves(record.fit)),
         cost_cpu_s=_costs(workspace, record.stages),
         seeds=tuple(_seeds(record)),
+        certificate=certificate_report(workspace, record),
+    )
+
+
+def _waits_for(workspace: Workspace, run: RunRow, config: LoopConfig) -> str:
+    file = waiting(workspace, run.id)
+    if file is None or config.certificate is None:
+        return ""
+    return (
+        f"level {config.certificate.level} is shown; it waits for another person to approve "
+        f"{file.relative_to(workspace.root)}"
     )
 
 
@@ -299,6 +314,8 @@ def _notes(config: LoopConfig, records: Sequence[RoundRecord]) -> Iterator[str]:
         f"One loop, seed {config.seed}. Intervals are exact (Clopper-Pearson, 95 %) and cover the "
         "choice of starts only, not the draw of demonstrations or of network initialisation."
     )
+    if config.certificate is None:
+        yield "This recipe asks for no certificate, so nothing that it makes can be deployed."
     if any("play" in {q.kind for q in r.requests} for r in records):
         yield (
             "Play is recorded with actions: it costs robot time, but nobody who knows the task. "

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from loopwright.core.digest import Json
 from loopwright.core.scenario import Box, Request
-from loopwright.loop.config import Learner, LoopConfig, RoundPlan, SeekConfig
+from loopwright.loop.config import CertificateConfig, Learner, LoopConfig, RoundPlan, SeekConfig
 from loopwright.loop.gate import GateConfig
 from loopwright.scenarios.registry import get_scenario
 
@@ -43,6 +43,7 @@ def button_press() -> LoopConfig:
     return LoopConfig(
         name="button-press",
         scenario=_SCENARIO,
+        certificate=CertificateConfig(level="D", demo_keys=True),
         genesis=RoundPlan(
             label="clone 5 demonstrations",
             learner=cloning(),

@@ -52,6 +52,7 @@ def emoji_tiny() -> LoopConfig:
     return LoopConfig(
         name="emoji-tiny",
         scenario="emoji-paint-tiny-v1",
+        certificate=None,  # paintings: there is no robot
         genesis=RoundPlan(
             label="170 steps on 251 emoji with their names",
             learner=tiny_learner(picture_steps=700, steps=170),

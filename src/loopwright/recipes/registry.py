@@ -15,6 +15,7 @@ from loopwright.recipes.training import Training
 
 _BUILT_IN = {
     "smoke": "loopwright.recipes.smoke:smoke",
+    "smoke-certified": "loopwright.recipes.smoke:smoke_certified",
     "button-press": "loopwright.recipes.button_press:button_press",
     "button-press-long": "loopwright.recipes.button_press:button_press_long",
     "emoji": "loopwright.recipes.emoji:emoji",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.report.certificate import CertificateReport
 
 Decision = Literal["genesis", "promote", "refuse", "blocked", "rollback", "open"]
 """How a round ended: the first champion was installed; the challenger replaced the champion; it did
@@ -151,6 +152,8 @@ class RoundReport:
     cost_cpu_s: Mapping[str, float] = field(default_factory=dict)
     """CPU-seconds by stage."""
     seeds: tuple[SeedRange, ...] = ()
+    certificate: CertificateReport | None = None
+    """What became of the certificate, if the gate said yes and the recipe asks for one."""
 
     def __post_init__(self) -> None:
         """Refuse an unknown decision."""

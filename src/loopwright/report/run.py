@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from loopwright.report.certificate import CertificateReport
 from loopwright.report.pictures import DomainMap, FilmPair, Imagination
 from loopwright.report.plain import from_plain, to_plain
 from loopwright.report.rounds import RoundReport, SuccessRate
@@ -92,6 +93,10 @@ class RunReport:
     domain_map: DomainMap | None = None
     lineage: tuple[LineageNode, ...] = ()
     sealed: tuple[SealedResult, ...] = ()
+    certificate_level: str = ""
+    """What a challenger must hold to be promoted; empty if the recipe asks for nothing."""
+    waits_for: str = ""
+    """What the run waits for from a person; empty if nothing."""
     notes: tuple[str, ...] = ()
     """Anything a reader should know before believing the numbers."""
     schema_version: int = SCHEMA_VERSION
@@ -100,6 +105,15 @@ class RunReport:
     def total_cpu_s(self) -> float:
         """CPU-seconds of all rounds."""
         return sum(r.total_cpu_s for r in self.rounds)
+
+    @property
+    def champion_certificate(self) -> CertificateReport | None:
+        """The certificate of the present champion, if it was promoted with one."""
+        champion = next((r.champion_after for r in reversed(self.rounds) if r.installs), None)
+        for turn in reversed(self.rounds):
+            if turn.certificate is not None and turn.certificate.candidate == champion:
+                return turn.certificate
+        return None
 
     @property
     def alpha_spent(self) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from loopwright.core.episode import Outcome
 from loopwright.report import figures, wording
+from loopwright.report.certificates import certificates
 from loopwright.report.decisions import decisions
 from loopwright.report.film import encode_png
 from loopwright.report.layout import aside, badge, figure, grid, section, table
@@ -392,6 +393,7 @@ SECTIONS: tuple[Callable[[RunReport], Html | None], ...] = (
     films,
     success,
     decisions,
+    certificates,
     imagination,
     learning,
     data,

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from loopwright.core.errors import UnknownName
 from loopwright.report import wording
+from loopwright.report.certificate import CertificateReport
 from loopwright.report.rounds import Decision, GateReport, RoundReport, SuccessRate
 from loopwright.report.run import RunReport, Standing
 
@@ -38,6 +39,7 @@ def status_view(run: RunReport) -> RenderableType:
         source = f"On {ends[1].measured_on}, with {ends[1].success.confidence:.0%} intervals."
         lines += [_standing_table(*ends), Text(source, "dim"), Text()]
     lines.append(_spending(run))
+    lines += [Text(line) for line in wording.certificate_lines(run)]
     if run.rounds:
         last = run.rounds[-1]
         lines += [Text(), Text.assemble(f"Round {last.index}: ", _decision(last.decision))]
@@ -89,6 +91,8 @@ def explain_view(run: RunReport, index: int) -> RenderableType:
     lines += [Text(), _facts(turn)]
     if turn.gate:
         lines += [Text(), *_gate_lines(turn.gate)]
+    if turn.certificate:
+        lines += [Text(), *_certificate_lines(turn.certificate)]
     return Group(*lines)
 
 
@@ -204,6 +208,18 @@ def _gate_lines(gate: GateReport) -> Sequence[RenderableType]:
         ("check", f"{'✓' if c.held else '✕'} {c.name} {c.detail}".rstrip()) for c in gate.checks
     ]
     return [pairs(rows), Text(wording.gate_evidence(gate), "dim")]
+
+
+def _certificate_lines(found: CertificateReport) -> Sequence[RenderableType]:
+    until = f"{found.issued_utc[:10]} to {found.expires_utc[:10]}" if found.expires_utc else ""
+    rows = [
+        ("certificate", f"level {found.level}, {found.state}"),
+        *((f"{'✓' if c.met else '✕'} claim", wording.claim_said(c)) for c in found.claims),
+        ("signed", wording.signers(found)),
+        ("valid", until),
+        ("test plan", f"{found.plan[:16]}, attempt {found.attempt}, {found.episodes:,} episodes"),
+    ]
+    return [pairs(rows), Text("Evidence from simulation about exactly these files.", "dim")]
 
 
 def _measured(success: SuccessRate) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from loopwright.core.episode import Verdict
+from loopwright.report.certificate import CertificateReport, ClaimReport
 from loopwright.report.rounds import Decision, GateReport, RoundReport, SuccessRate
 from loopwright.report.run import RunReport
 
@@ -164,6 +165,55 @@ def gate_evidence(gate: GateReport) -> str:
     if gate.evidence[-1] >= gate.threshold:
         return f"Evidence {evidence(gate.evidence[-1])} {after} ({needed})."
     return f"Evidence {evidence(gate.evidence[-1])} {after}, {evidence(peak)} at best ({needed})."
+
+
+_FAILURES: Mapping[str, str] = {"violation": "violations", "task-failure": "task failures"}
+
+
+def claim_kind(claim: ClaimReport) -> str:
+    """Return what a claim counts: ``"violations"``."""
+    return _FAILURES.get(claim.kind, claim.kind)
+
+
+def claim_place(claim: ClaimReport) -> str:
+    """Return where a claim holds: ``"filter on"``, ``"filter off, object_x_m 1/2"``."""
+    arm = claim.arm.replace("-", " ")
+    return arm if claim.stratum == "all" else f"{arm}, {claim.stratum}"
+
+
+def claim_said(claim: ClaimReport) -> str:
+    """Return a claim in a few words: ``"violations < 5% filter on (0 of 104)"``."""
+    aim = "stated," if claim.bound is None else f"< {claim.bound * 100:g} %"
+    unknown = f", {claim.unknown} unknown" if claim.unknown else ""
+    counts = f"({claim.failed} of {claim.episodes}{unknown})"
+    return f"{claim_kind(claim)} {aim} {claim_place(claim)} {counts}"
+
+
+def signers(certificate: CertificateReport) -> str:
+    """Return who answers for a certificate."""
+    if not certificate.approved_by:
+        return "nobody approved it"
+    people = f"proposed by {certificate.proposed_by}, approved by {certificate.approved_by}"
+    if certificate.is_demo:
+        people += " (demo keys: one process signed as both, which is not two people)"
+    return people
+
+
+def certificate_lines(report: RunReport) -> list[str]:
+    """Return what a terminal says of the champion's certificate; nothing if none is asked for."""
+    if report.waits_for:
+        return [f"certificate: {report.waits_for}"]
+    if not report.certificate_level:
+        return []
+    found = report.champion_certificate
+    if found is None:
+        return ["certificate: none; the first champion acts in simulation and cannot be deployed"]
+    claims = "; ".join(map(claim_said, found.claims))
+    until = f"; expires {found.expires_utc[:10]}" if found.expires_utc else ""
+    return [
+        f"certificate: level {found.level}, {found.state}: {claims}; {signers(found)}{until}; "
+        "evidence from simulation"
+    ]
 
 
 def verdict(report: RunReport) -> str:

@@ -134,6 +134,7 @@ ADMISSIONS: dict[str, Admission] = {
         names=("certificate", "regression"),
         bound=True,
     ),
+    "objection/v1": Admission(code=32, signers=(("approver",),), names=("plan",)),
 }
 """Kind to what it must fulfil. A kind that is not listed is refused."""
 

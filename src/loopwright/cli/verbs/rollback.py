@@ -22,6 +22,8 @@ def main(
 ) -> int:
     """Go back to an earlier champion. A rollback is a promotion: on record, exactly once.
 
+    Where the recipe promotes only with a certificate, the earlier champion must hold one now.
+
     Args:
         run: Run id (or its beginning) or recipe name; the newest run by default.
         workspace: Folder of the workspace.
@@ -30,7 +32,7 @@ def main(
     """
     with Workspace.open(workspace, exclusive=True) as place:
         row = find_run(place.ledger, run)
-        decision = roll_back(place.ledger, row.id, to=to, reason=reason)
+        decision = roll_back(place, row.id, to=to, reason=reason)
     before = (decision.champion_before or "")[:12]
     print(f"champion of {row.id}: {decision.candidate[:12]} (was {before})")
     return 0

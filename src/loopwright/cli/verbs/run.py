@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from loopwright.cli import EXIT_WAITING
 from loopwright.cli.display import ProgressDisplay
+from loopwright.cli.site import SitePlace
 from loopwright.compute.process import ProcessExecutor
-from loopwright.core.errors import InvalidConfig
+from loopwright.core.errors import AwaitsApproval, InvalidConfig
 from loopwright.loop.engine import Engine
 from loopwright.loop.rounds import Loop
+from loopwright.loop.signing import Signing
 from loopwright.loop.story import tell
 from loopwright.recipes.registry import get_recipe
 from loopwright.report.page import write_page
-from loopwright.report.wording import verdict
+from loopwright.report.wording import certificate_lines, verdict
 from loopwright.store.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposer(SitePlace):
+    """Who proposes certificates, and the register they go to; looked at with a key only."""
+
+    key: Path | None = None
+    """Private key of a proposer, for a recipe that promotes only with a certificate."""
 
 
 def main(
@@ -29,6 +41,7 @@ def main(
     seed: int | None = None,
     rounds: int | None = None,
     parallel: int = 2,
+    proposer: Annotated[Proposer, tyro.conf.OmitArgPrefixes] = Proposer(),
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Run a recipe's loop in a workspace; running it again goes on where it stopped.
@@ -39,12 +52,12 @@ def main(
         seed: Another draw of demonstrations, starts and initialisation than the recipe's.
         rounds: Stop after this round (0 makes the first champion only).
         parallel: Stages to run side by side, each on one CPU thread.
+        proposer: Who proposes certificates, and where they are registered. When everything is
+            shown the loop waits for another person's signature (exit code 3).
         json_output: Print the whole report as JSON on stdout.
     """
     config = get_recipe(recipe)
     if seed is not None:
-        if not 0 <= seed < 50:
-            raise InvalidConfig(f"seed is {seed}; expected 0 to 49")
         config = replace(config, seed=seed)
     if rounds is not None:
         if not 0 <= rounds <= len(config.rounds):
@@ -52,18 +65,43 @@ def main(
                 f"rounds is {rounds}; recipe {recipe!r} plans 0 to {len(config.rounds)}"
             )
         config = replace(config, rounds=config.rounds[:rounds])
-    with Workspace.create(workspace, exclusive=True) as place, ProgressDisplay() as display:
-        engine = Engine(place, ProcessExecutor(), display=display, parallel=parallel)
+    with Workspace.create(workspace, exclusive=True) as opened, ProgressDisplay() as display:
+        if proposer.key is not None:
+            _signing(proposer, proposer.key).keep(opened.root)
+        engine = Engine(opened, ProcessExecutor(), display=display, parallel=parallel)
         loop = Loop(config, engine)
         display.say(f"[bold]{config.name}[/] on {config.scenario}, run {loop.run_id}")
-        loop.run()
-        loop.end()
+        waits = _turn(loop)
         command = f"loopwright run {recipe} --workspace {workspace} --seed {config.seed}"
-        report = tell(place, place.ledger.run(loop.run_id), command=command)
-        page = write_page(report, place.root / "reports" / f"{loop.run_id}.html")
+        report = tell(opened, opened.ledger.run(loop.run_id), command=command)
+        page = write_page(report, opened.root / "reports" / f"{loop.run_id}.html")
     if json_output:
         print(json.dumps(report.to_json()))
     else:
         print(verdict(report))
+        for line in certificate_lines(report):
+            print(line)
         print(f"report: {page}")
-    return 0
+    if waits is None:
+        return 0
+    print(f"loopwright: {waits}", file=sys.stderr)
+    return EXIT_WAITING
+
+
+def _turn(loop: Loop) -> AwaitsApproval | None:
+    """Turn a loop to its end, or to where it waits for a person."""
+    try:
+        loop.run()
+    except AwaitsApproval as waits:
+        return waits
+    loop.end()
+    return None
+
+
+def _signing(place: Proposer, key: Path) -> Signing:
+    return Signing(
+        register=place.register.resolve(),
+        ring=place.ring.resolve(),
+        memory=place.own_memory.resolve(),
+        proposer=key.resolve(),
+    )

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from loopwright.cli.display import stdout_console
+from loopwright.loop.certifying import waiting
 from loopwright.loop.config import LoopConfig
 from loopwright.loop.rounds import recorded_ending, recorded_rounds
 from loopwright.store.workspace import Workspace
@@ -41,6 +42,7 @@ def main(
                     "seed": config.seed,
                     "rounds": f"{len(records)} of {len(config.plans)}",
                     "finished": recorded_ending(ledger, run.id) is not None,
+                    "waits_for_approval": _waits(place, run.id),
                     "champion": ledger.champion(run.id),
                     "operated": f"{operated.successes}/{operated.decided}" if operated else None,
                 }
@@ -55,9 +57,16 @@ def main(
             row["recipe"],
             str(row["seed"]),
             row["rounds"],
-            "yes" if row["finished"] else "no",
+            "waits for approval"
+            if row["waits_for_approval"]
+            else ("yes" if row["finished"] else "no"),
             (row["champion"] or "-")[:12],
             row["operated"] or "-",
         )
     stdout_console().print(table)
     return 0
+
+
+def _waits(place: Workspace, run_id: str) -> str | None:
+    file = waiting(place, run_id)
+    return None if file is None else str(file)
