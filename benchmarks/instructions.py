@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -79,8 +79,10 @@ class Row:
     plans: int = 1
     bases_apart_m: float | None = None
     """The least distance between the middles of the two mobile robots."""
-    overloads: int = field(default=0)
-    """How often guards stopped it because the machine was too slow, before it was done again."""
+    overloads: int = 0
+    """How often guards stopped it, mostly because the machine was too slow; it was done again."""
+    earlier: str = ""
+    """What became of it before it was done again on purpose (``--again``)."""
 
 
 # Stage one: plans ---------------------------------------------------------------------------------
@@ -288,13 +290,15 @@ def _done(fleet: Fleet, text: str) -> TaskState:
 class Session:
     """Carries lists out with as few fleets as do, and keeps every row."""
 
-    def __init__(self, folder: Path, bench: Benchmark) -> None:
-        """Go on with the rows in a folder."""
+    def __init__(self, folder: Path, bench: Benchmark, again: tuple[str, ...] = ()) -> None:
+        """Go on with the rows in a folder, except those to be done again."""
         self._folder, self._bench = folder, bench
         self._kept = folder / "rows.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         lines = self._kept.read_text().splitlines() if self._kept.exists() else []
-        self.rows = [Row(**json.loads(line)) for line in lines]
+        rows = [Row(**json.loads(line)) for line in lines]
+        self._earlier = {r.id: f"{r.verdict}: {r.reason}" for r in rows if r.id in again}
+        self.rows = [row for row in rows if row.id not in again]
         self.fleets = 0
         self.overloads: Counter[str] = Counter()
         self.stops: list[str] = []
@@ -339,7 +343,7 @@ class Session:
     def _stopped(self, instruction: Instruction, reason: str) -> None:
         self.overloads[instruction.id] += 1
         self.stops.append(f"{instruction.id}: {reason}")
-        self._bench.say(f"stopped by overload: {instruction.id}: {reason}")
+        self._bench.say(f"stopped: {instruction.id}: {reason}")
 
     def _given_up(self, left: list[tuple[Instruction, str]]) -> list[tuple[Instruction, str]]:
         (instruction, name), *rest = left
@@ -362,10 +366,10 @@ class Session:
         return rest
 
     def _keep(self, row: Row) -> None:
-        data = {**asdict(row), "overloads": self.overloads[row.id]}
-        self.rows.append(Row(**data))
-        with self._kept.open("a") as kept:
-            kept.write(json.dumps(data, ensure_ascii=False) + "\n")
+        overloads, earlier = self.overloads[row.id], self._earlier.get(row.id, "")
+        self.rows.append(replace(row, overloads=overloads, earlier=earlier))
+        lines = [json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in self.rows]
+        self._kept.write_text("".join(lines))
         self._bench.say(f"{row.verdict:16} {row.seconds:6.1f} s  {row.text}  {row.missing}")
 
 
@@ -399,8 +403,11 @@ def report(bench: Benchmark, rows: Iterable[Row], name: str, what: str) -> None:
             metric = f"{said} list: {verdict}"
             bench.add(Measurement(metric=metric, value=count[verdict], unit=f"of {n}", n=n))
     if late := sum(row.overloads for row in mine):
-        metric = f"{said} list: stops by overload, done again"
+        metric = f"{said} list: stops by guards, done again"
         bench.add(Measurement(metric=metric, value=late, unit="stops", n=None))
+    if again := sum(bool(row.earlier) for row in mine):
+        metric = f"{said} list: done again for another reason, see the notes"
+        bench.add(Measurement(metric=metric, value=again, unit="instructions", n=None))
     acted = [row.seconds for row in judged if row.executed and row.verdict == "right"]
     if acted:
         bench.add(
@@ -419,6 +426,7 @@ def main(
     name: str = "instructions",
     folder: Path = Path("runs/instructions"),
     lists: tuple[str, ...] = LISTS,
+    again: tuple[str, ...] = (),
 ) -> None:
     """Measure how instructions end.
 
@@ -427,16 +435,19 @@ def main(
         name: Of the result file.
         folder: Where rows are kept, and the fleet works.
         lists: Of these lists of instructions.
+        again: Rows that are kept, and done again nevertheless; their first end is told with them.
     """
     stage = "planned" if plan_only else "carried out"
     with Benchmark(name, f"Instructions in words, {stage}") as bench:
         if plan_only or bench.quick:
             rows = [plan_row(i, list_) for list_ in lists for i in read_list(list_)]
         else:
-            session = Session(folder, bench)
+            session = Session(folder, bench, again)
             session.run()
             rows = session.rows
-            bench.note(f"{session.fleets} fleets were started in this run")
+            for row in rows:
+                if row.earlier:
+                    bench.note(f"{row.id} was done again; before, {row.earlier[:200]}")
         for list_ in lists:
             report(bench, rows, list_, stage)
         for row in rows:

@@ -201,3 +201,13 @@ def test_a_file_that_is_no_memory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "memory.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(DamagedData, match=r"memory\.db is damaged"):
         Memory(tmp_path / "memory.db", THINGS)
+
+
+def test_a_robot_between_stations_is_astray(memory: Memory, clock: Clock) -> None:
+    assert truth(memory, "astray(cart)") is None
+    memory.take([seen(clock, "cart", 2.0, 0.0, 0.0)])
+    assert truth(memory, "astray(cart)") is True
+    assert Fact.parse("astray(cart)") in memory.symbols().true
+    memory.take([seen(clock, "cart", 4.0, 0.2, 0.0)])
+    assert truth(memory, "astray(cart)") is False
+    assert truth(memory, "astray(arm)") is False

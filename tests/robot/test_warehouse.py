@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -17,8 +18,7 @@ from loopwright.robot.fleet.fleet import run_fleet
 from loopwright.robot.logic import Condition, Fact
 from loopwright.robot.memory.memory import Memory
 from loopwright.robot.skill import GaveUp, Skill
-from loopwright.robot.skills.tabletop import drive, pick, place
-from loopwright.safety.guard.stops import press_stop
+from loopwright.robot.skills.tabletop import drive, pick, place, rejoin
 from loopwright.simulation.warehouse import layout
 from loopwright.simulation.warehouse.body import limits_of, make_body
 from loopwright.simulation.warehouse.driver import WarehouseDriver
@@ -45,9 +45,11 @@ class SimulatedHands:
 
     def run(self, skill: Skill, **values: Any) -> None:
         for command in skill.body(self, **values):
-            applied = self.driver.grips() if command is None else command
-            self._world.step({self.robot: applied})
-            self.refresh()
+            self.follow(command)
+
+    def follow(self, command: np.ndarray | None) -> None:
+        self._world.step({self.robot: self.driver.grips() if command is None else command})
+        self.refresh()
 
 
 @pytest.fixture
@@ -87,6 +89,20 @@ def test_a_cube_is_handed_over_by_cart_and_seen_to_be(world: Warehouse, tmp_path
     assert holds(memory, "on(red-cube, cart-1)") is True
     assert holds(memory, "free-hand(arm-1)") is True
     assert holds(memory, "at(cart-1, door)") is True
+
+
+def test_a_robot_that_was_stopped_on_its_way_comes_to_a_station_again(
+    world: Warehouse, tmp_path: Path
+) -> None:
+    cart = SimulatedHands(world, "cart-1")
+    half_way = itertools.islice(drive.body(cart, start="store", goal="door"), 600)
+    for command in half_way:
+        cart.follow(command)
+    assert holds(believed(world, tmp_path / "astray"), "astray(cart-1)") is True
+    cart.run(rejoin, goal="bench")
+    memory = believed(world, tmp_path / "back")
+    assert holds(memory, "astray(cart-1)") is False
+    assert holds(memory, "at(cart-1, bench)") is True
 
 
 def test_what_is_out_of_reach_is_given_up_with_the_reason(world: Warehouse) -> None:
@@ -129,7 +145,7 @@ def test_a_fleet_does_what_is_asked_and_stops_when_told(tmp_path: Path) -> None:
         assert [(i.robot, i.skill) for i in task.intents] == [("arm-1", "pick")]
         far = fleet.coordinator.ask("send cart-1 to the door", by="test")
         threading.Event().wait(3.0)
-        press_stop(fleet.cell.config.signals, "test", "enough")
+        fleet.stop(None, by="test")
         stopped = fleet.coordinator.wait(far, timeout_s=5.0)
         assert stopped.outcome != "succeeded"
         until = threading.Event()

@@ -21,12 +21,12 @@ class SymbolicBrain:
 
     name = "symbolic"
 
-    def __init__(self, things: Things, *, within_s: float = 10.0) -> None:
+    def __init__(self, things: Things, *, within_s: float = 30.0) -> None:
         """Know the things of a world.
 
         Args:
             things: What there is.
-            within_s: How long to search for a plan.
+            within_s: How long to search for a plan; a fraction of it is the rule.
         """
         self._things, self._within_s = things, within_s
 

@@ -9,6 +9,7 @@ from loopwright.robot.memory.things import Thing
 KINDS: Mapping[str, tuple[str, ...]] = {
     "on": ("object", "carrier"),
     "at": ("placed", "station"),
+    "astray": ("robot",),
     "holding": ("robot", "object"),
     "free-hand": ("robot",),
     "clear": ("carrier",),

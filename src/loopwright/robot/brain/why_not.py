@@ -17,7 +17,6 @@ from loopwright.robot.logic import Condition, Fact, Symbols
 from loopwright.robot.memory.things import Things
 from loopwright.robot.skill import SkillContract
 
-_DEEPEST = 8
 _MOST_WAYS = 50_000
 """With more ways than this to call skills, nothing is explained."""
 
@@ -55,33 +54,37 @@ def why_not(
         possible |= {fact for way in new for fact in way.brings}
         left = [way for way in left if not way.needs <= possible]
     wanted = sorted(c.fact for c in goal if c.holds and c.fact not in possible)
-    return "; ".join(_missing(fact, ways, possible, robots, _DEEPEST) for fact in wanted)
+    return "; ".join(_missing(fact, ways, possible, robots, frozenset()) for fact in wanted)
 
 
 def _missing(
-    fact: Fact, ways: list[_Way], possible: set[Fact], robots: Mapping[str, RobotState], depth: int
+    fact: Fact,
+    ways: list[_Way],
+    possible: set[Fact],
+    robots: Mapping[str, RobotState],
+    asked: frozenset[Fact],
 ) -> str:
-    """Return the first thing that is missing for a fact."""
-    bringing = [way for way in ways if fact in way.brings]
-    if not bringing or not depth:
-        able = [
-            f"{name} can {', '.join(sorted(robots[name].skills)) or 'nothing'}"
-            for name in fact.args
-            if name in robots
-        ]
-        who = f" ({'; '.join(able)})" if able else ""
-        return f"nobody at work can bring about {fact}{who}"
+    """Return the first thing that is missing for a fact; ``asked`` are those it is missing for."""
+    asked |= {fact}
 
     def far(way: _Way) -> tuple[int, int, str, str]:
         lacking = way.needs - possible
         # That a table stands elsewhere is no more the reason than that a robot cannot come.
-        fixed = sum(not robots.keys() & set(fact.args) for fact in lacking)
+        fixed = sum(not robots.keys() & set(f.args) for f in lacking)
         return fixed, len(lacking), way.robot, way.skill
 
-    nearest = min(bringing, key=far)
-    lacking = min(nearest.needs - possible)
-    deeper = _missing(lacking, ways, possible, robots, depth - 1)
-    return f"for {fact} {nearest.robot} would have to {nearest.skill}, and {deeper}"
+    bringing = [w for w in ways if fact in w.brings and not (w.needs - possible) & asked]
+    if bringing:
+        nearest = min(bringing, key=far)
+        deeper = _missing(min(nearest.needs - possible), ways, possible, robots, asked)
+        return f"for {fact} {nearest.robot} would have to {nearest.skill}, and {deeper}"
+    able = [
+        f"{name} can {', '.join(sorted(robots[name].skills)) or 'nothing'}"
+        for name in fact.args
+        if name in robots
+    ]
+    who = f" ({'; '.join(able)})" if able else ""
+    return f"nobody at work can bring about {fact}{who}"
 
 
 def _ways(robots: Mapping[str, RobotState], things: Things) -> Iterator[_Way]:

@@ -20,7 +20,7 @@ from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.latch import StopLatch
 from loopwright.robot.skill import GaveUp, Skill, SkillSet
 from loopwright.robot.skills.plugins import with_plugins
-from loopwright.robot.skills.tabletop import drive, pick, place
+from loopwright.robot.skills.tabletop import drive, pick, place, rejoin
 from loopwright.safety.guard.config import Bounds, CellConfig, Part, RobotConfig
 from loopwright.safety.keys import KeyRing
 from loopwright.simulation.warehouse import layout
@@ -76,7 +76,7 @@ def skills_of(robot: str) -> SkillSet:
     """Return what a robot of the warehouse can do."""
     parts, hands = layout.PARTS[robot], len(arms_of(robot))
     found = [pick if hands == 1 else _with_a_hand_left(pick), place] if hands else []
-    return SkillSet(*found, *([drive] if "base" in parts else []))
+    return SkillSet(*found, *([drive, rejoin] if "base" in parts else []))
 
 
 def _with_a_hand_left(skill: Skill) -> Skill:

@@ -232,6 +232,7 @@ class Memory:
         asked: list[Fact] = [
             *(Fact("on", pair) for pair in product(objects, carriers)),
             *(Fact("at", pair) for pair in product(placed, stations)),
+            *(Fact("astray", (robot,)) for robot in robots),
             *(Fact("holding", pair) for pair in product(robots, objects)),
             *(Fact("free-hand", (robot,)) for robot in robots),
             *(Fact("clear", (carrier,)) for carrier in carriers),

@@ -81,6 +81,14 @@ def at(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
     return _sure(_normal_below((station.radius_m - away_m), sigma_m))
 
 
+def astray(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
+    """Tell whether a robot is at no station: on its way, or stopped on it."""
+    found = [at(beliefs, (args[0], s.name)) for s in beliefs.things.of_kind("station")]
+    if True in found:
+        return False
+    return None if None in found else True
+
+
 def holding(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
     """Tell whether a robot holds an object, as its hand feels it."""
     return beliefs.felt(Fact("holding", args))
@@ -103,6 +111,7 @@ def clear(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
 PREDICATES: dict[str, Observer] = {
     "on": on,
     "at": at,
+    "astray": astray,
     "holding": holding,
     "free-hand": free_hand,
     "clear": clear,

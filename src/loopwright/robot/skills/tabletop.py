@@ -52,4 +52,15 @@ def drive(hands: Hands, start: Place, goal: Place) -> Motion:
     yield from go(hands, goal)
 
 
-SKILLS = SkillSet(pick, place, drive)
+@skill(
+    requires=("astray(?robot)",),
+    ensures=("at(?robot, ?goal)", "not astray(?robot)"),
+    resources=("base", "zone:aisle"),
+    longest_s=60.0,
+)
+def rejoin(hands: Hands, goal: Place) -> Motion:
+    """Drive to a station from between stations, where a drive was stopped."""
+    yield from go(hands, goal)
+
+
+SKILLS = SkillSet(pick, place, drive, rejoin)
