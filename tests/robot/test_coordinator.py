@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,6 +216,28 @@ def test_a_stop_holds_until_it_is_released(fleet: Fleet) -> None:
     assert not fleet.world.acts
     fleet.coordinator.release(None, by="test", signature="")
     assert fleet.coordinator.wait(task, timeout_s=10.0).outcome == "succeeded"
+
+
+def test_a_stop_and_its_release_reach_a_robot_that_was_away(fleet: Fleet) -> None:
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    fleet.agents["r1"].close()
+    fleet.coordinator.stop("r1", by="test")
+    fleet.add("r1")  # another life that has heard of nothing
+    _wait(lambda: fleet.runners["r1"].latched)
+    fleet.agents["r1"].close()
+    fleet.coordinator.release("r1", by="test", signature="")
+    fleet.add("r1", latched=True)  # its latch is on its disk
+    _wait(lambda: not fleet.runners["r1"].latched)
+    assert fleet.do("ring a").outcome == "succeeded"
+
+
+def _wait(until: Callable[[], bool], within_s: float = 10.0) -> None:
+    end_s = time.monotonic() + within_s
+    while not until():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
 
 
 def test_the_state_is_a_fold_over_the_journal(fleet: Fleet) -> None:

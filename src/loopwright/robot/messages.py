@@ -96,6 +96,8 @@ class Stop(Message):
 
     KIND: ClassVar[str] = "stop"
     by: str
+    reminder: bool = False
+    """Said again to a robot that seems not to have heard; whoever is stopped is not so anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

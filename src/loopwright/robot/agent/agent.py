@@ -117,6 +117,8 @@ class Agent:
 
     @_hear.register
     def _(self, message: say.Stop) -> None:
+        if message.reminder and self._runner.held() is not None:
+            return
         # First the robot, then everything else.
         with suppress(StorageError):  # it holds, though this process's successor may not know
             self._runner.stop(f"emergency stop by {message.by}")

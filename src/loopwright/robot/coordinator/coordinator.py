@@ -84,6 +84,7 @@ class Coordinator:
         self._heard_s: dict[str, float] = {}
         self._incarnations: dict[str, str] = {}
         self._endings: dict[str, _Ending] = {}
+        self._releases: dict[str | None, say.Release] = {}
         self._questions: dict[str, float] = {}
         self._planning: set[str] = set()
         self._tried: dict[str, tuple[object, ...]] = {}
@@ -191,7 +192,9 @@ class Coordinator:
         released = happened.StopReleased(robot=robot, by=by, signature=signature)
         self._call(lambda: self._write(released))
         topic = say.ALL_ROBOTS if robot is None else say.orders_to(robot)
-        self._bus.publish(topic, say.Release(by=by, signature=signature))
+        release = say.Release(by=by, signature=signature)
+        self._releases[robot] = release
+        self._bus.publish(topic, release)
 
     def task(self, identity: str) -> TaskState:
         """Return a task as it stands.
@@ -216,6 +219,10 @@ class Coordinator:
                     break
                 self._changed.wait(left_s)
         return self.task(identity)
+
+    def at_work(self) -> frozenset[str]:
+        """Return the robots that have reported for work to this coordinator, and are not lost."""
+        return frozenset(self._incarnations)
 
     def look_at(self, reader: Callable[[FleetState], object]) -> object:
         """Return what ``reader`` makes of the state, while nothing changes."""
@@ -391,9 +398,14 @@ class Coordinator:
         if why != self._state.held.get(robot, ""):
             self._write(happened.RobotHeld(robot=robot, reason=why))
         pressed = self._state.stops.get(robot) or self._state.stops.get(None)
+        release = self._releases.get(robot) or self._releases.get(None)
         if pressed and not why:
             # It was not there when the stop was pressed, or has forgotten it.
-            self._bus.publish(say.orders_to(robot), say.Stop(by=pressed))
+            reminder = say.Stop(by=pressed, reminder=True)
+            self._bus.publish(say.orders_to(robot), reminder)
+        elif why and release and not pressed:
+            # It may not have heard of it; where it is of no use, the robot stays as it is.
+            self._bus.publish(say.orders_to(robot), release)
 
     def _inquire(self, intent: IntentState) -> None:
         self._bus.publish(

@@ -27,7 +27,7 @@ from loopwright.robot.fleet.warehouse import cell_of, world_folder
 from loopwright.robot.journal.fold import TaskState
 from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain
-from loopwright.robot.latch import read_releases
+from loopwright.robot.latch import read_releases, write_releases
 from loopwright.robot.memory.memory import Memory
 from loopwright.robot.wires.http import make_app
 from loopwright.robot.wires.secret import FleetSecret
@@ -62,11 +62,7 @@ class Fleet:
 
     def robots(self) -> tuple[str, ...]:
         """Return the robots that are at work."""
-        found = self.coordinator.look_at(
-            lambda state: tuple(r.name for r in state.robots.values() if r.alive)
-        )
-        assert isinstance(found, tuple)
-        return found
+        return tuple(sorted(self.coordinator.at_work()))
 
     def carry_out(self, instruction: str, *, by: str) -> TaskState:
         """Have an instruction carried out; returns when the task is over."""
@@ -173,6 +169,9 @@ def run_fleet(
         site.write_address(server.url)
         stack.callback(site.address.unlink, missing_ok=True)
         fleet.wait_for_robots()
+        if release:  # the line is up again; what is left are the robots' own latches
+            signed = site.sign_releases(None, release) if site.stopped() else write_releases()
+            fleet.release(None, by="operator", signature=signed)
         bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=0))
         yield fleet
 

@@ -103,6 +103,10 @@ class FleetSite:
         """Return the file that is there while a robot is stopped."""
         return self.agents / f"{robot}.stop"
 
+    def stopped(self) -> tuple[str, ...]:
+        """Return the robots whose own stop is latched."""
+        return tuple(sorted(path.stem for path in self.agents.glob("*.stop")))
+
     def sign_releases(self, robot: str | None, note: str) -> str:
         """Sign the release of what is stopped, with the operator's key.
 
@@ -118,8 +122,8 @@ class FleetSite:
             InvalidConfig: The note is empty.
         """
         key = self.operator_key()
-        names = [path.stem for path in self.agents.glob("*.stop")] if robot is None else [robot]
-        stops = [stop for name in sorted(names) if (stop := read_stop(self.latch(name), name))]
+        names = self.stopped() if robot is None else (robot,)
+        stops = [stop for name in names if (stop := read_stop(self.latch(name), name))]
         signed = [sign_release(stop, key, note) for stop in stops]
         if robot is None and (line := self._stop_of_the_line()):
             signed.append(sign_line_release(line, key, note))
