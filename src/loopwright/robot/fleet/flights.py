@@ -55,10 +55,10 @@ def flight_parts(folder: Path, robot: str, from_s: float, until_s: float) -> lis
         DamagedData: A flight of that time cannot be read.
     """
     began = sorted((_began_s(path), path) for path in folder.glob(f"{robot}-*T*Z.flight"))
-    ends = [began_s for began_s, _ in began[1:]] + [float("inf")]
+    ends = [*(began_s for began_s, _ in began[1:]), float("inf")]
     parts = [
         _part(read_once(path), from_s, until_s)
-        for (began_s, path), end_s in zip(began, ends, strict=True)
+        for (began_s, path), end_s in zip(began, ends, strict=False)
         if began_s <= until_s and end_s >= from_s
     ]
     return [part for part in parts if part is not None]
