@@ -83,6 +83,39 @@ def test_from_a_deployment_to_its_release(say: Say) -> None:
     assert "spring replaced" in say("register", "show", "3")
 
 
+def test_an_inspection_is_over_for_whom_it_was_done(say: Say) -> None:
+    say("register", "deployment", "cell-1.json", "--key", "keys/otto.key")
+    say(
+        *("directive", "issue", "inspect", "--reason", "bolts", "--key", "keys/ada.key"),
+        *("--robot", "arm7-v1", "--closing-action", "torque them", "--comply-by", "2026-01-01"),
+    )
+    assert "overdue" in say("who", "cell-1")
+    say("register", "evidence", "torqued", "--key", "keys/otto.key")
+    close = ("directive", "close", "1", "--deployment", "cell-1", "--evidence", "3", "--key")
+    assert "operator" in say(*close, "keys/ada.key", expect=1)
+    assert "over for it" in say(*close, "keys/otto.key")
+    assert "complied with" in say("who", "cell-1")
+
+
+def test_an_alternative_holds_until_its_end(say: Say) -> None:
+    say("register", "deployment", "cell-1.json", "--key", "keys/otto.key")
+    say(
+        *("directive", "issue", "ground", "--reason", "spring", "--key", "keys/ada.key"),
+        *("--robot", "arm7-v1"),
+    )
+    approve = ("directive", "alternative", "1", "--means", "at half speed", "--key")
+    limits = ("--limits", '{"point_speed_m_s": 0.1}')
+    assert "authority" in say(*approve, "keys/otto.key", "--until", "2999-01-01", expect=1)
+    assert "JSON" in say(
+        *approve, "keys/ada.key", "--until", "2999-01-01", "--limits", "x", expect=2
+    )
+    say(*approve, "keys/ada.key", "--until", "2026-01-01", *limits)
+    assert "grounded" in say("who", "cell-1")
+    told = say(*approve, "keys/ada.key", "--until", "2999-01-01", *limits)
+    assert "until 2999-01-01 00:00:00, instead of directive 1, for all" in told
+    assert "alternative means: at half speed" in say("who", "cell-1")
+
+
 def test_what_was_typed_wrong_is_said(say: Say) -> None:
     issue = ("directive", "issue", "ground", "--reason", "x", "--key", "keys/ada.key")
     assert "every deployment" in say(*issue, expect=2)

@@ -59,8 +59,8 @@ def plant_of(flight: Flight, *, trusted: bool = False) -> Plant:
     robot = flight.header.robot
     if robot.plant is None:
         raise InvalidConfig(
-            f"{flight.header.body.robot} has no plant of its own: neither a real robot nor one that "
-            "shares its simulated world with others can be replayed alone"
+            f"{flight.header.body.robot} has no plant of its own: neither a real robot nor one "
+            "that shares its simulated world with others can be replayed alone"
         )
     if not trusted and not robot.plant.startswith(OWN_PLANTS):
         raise Untrusted(
