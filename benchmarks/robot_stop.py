@@ -14,6 +14,7 @@ other, and then guards, drives and watchdog are given real-time priority beside 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -106,6 +107,7 @@ class JoggingFleet:
         secret = FleetSecret.read(self.site.secret)
         settings = ZenohSettings(name="console", connect=(str(where["bus"]),))
         self._console = ZenohBus(settings, secret)
+        self._tasks: list[str] = []
 
     def call(self, method: str, path: str, body: dict[str, Any], role: AccessRole) -> Any:
         host, _, port = self.url.removeprefix("http://").partition(":")
@@ -173,12 +175,22 @@ class JoggingFleet:
     # A trial -------------------------------------------------------------------------------------
 
     def get_moving(self) -> None:
-        """Have every robot jog again."""
-        for robot in ROBOTS:
-            step = {"id": "s", "skill": "jog", "robot": robot, "values": {}, "after": []}
-            graph = {"goal": [], "steps": [step]}
-            self.call("POST", "/tasks", {"instruction": "jog", "graph": graph}, "operate")
-        _wait(self._all_move, "all robots to move")
+        """Have every robot jog; what a guard stopped meanwhile for its own reasons is released."""
+        until_s = time.monotonic() + _PATIENCE_S
+        while True:
+            self.release()
+            for robot in ROBOTS:
+                step = {"id": "s", "skill": "jog", "robot": robot, "values": {}, "after": []}
+                graph = {"goal": [], "steps": [step]}
+                body = {"instruction": f"jog {robot}", "graph": graph}
+                with contextlib.suppress(SafetyError):  # it may be away just now
+                    asked = self.call("POST", "/tasks", body, "operate")
+                    self._tasks.append(asked["task"])
+            try:
+                return _wait(self._all_move, "all robots to move", within_s=8.0)
+            except SafetyError:
+                if time.monotonic() > until_s:
+                    raise
 
     def _all_move(self) -> bool:
         now_s = time.monotonic()
@@ -221,7 +233,9 @@ class JoggingFleet:
         return all(read_changes(self.folder, robot)[-1, 1] for robot in ROBOTS)
 
     def release(self) -> None:
-        """Release what is stopped, as an operator does, until nothing is."""
+        """End the tasks, and release what is stopped, as an operator does, until nothing is."""
+        while self._tasks:
+            self.call("POST", f"/tasks/{self._tasks.pop()}/cancel", {}, "operate")
         until_s = time.monotonic() + _PATIENCE_S
         while self._is_stopped():
             if time.monotonic() > until_s:
@@ -257,11 +271,11 @@ def _be_preferred(pid: int, nice: int) -> bool:
     return True
 
 
-def _wait(look: Callable[[], Any], what: str) -> Any:
-    until_s = time.monotonic() + _PATIENCE_S
+def _wait(look: Callable[[], Any], what: str, *, within_s: float = _PATIENCE_S) -> Any:
+    until_s = time.monotonic() + within_s
     while not (found := look()):
         if time.monotonic() > until_s:
-            raise SafetyError(f"waited {_PATIENCE_S:g} s for {what}")
+            raise SafetyError(f"waited {within_s:g} s for {what}")
         time.sleep(0.005)
     return found
 
