@@ -182,6 +182,20 @@ def test_an_attempt_that_never_moved_is_an_episode_of_standing(fleet: WrittenFle
     assert made.regression is not None
 
 
+def test_a_retry_from_the_same_start_is_no_other_regression(fleet: WrittenFleet) -> None:
+    for number in (1, 2):
+        intent = fleet.ask(number)
+        for _ in range(80):
+            fleet.step(None)
+        fleet.end(intent, "failed")
+    first, second = fleet.episodes()
+    assert first.episode != second.episode
+    assert first.regression == second.regression
+    assert [path.name for path in fleet.site.regressions.glob("*.json")] == [
+        first.regression.name if first.regression else ""
+    ]
+
+
 def test_a_changed_regression_is_refused(fleet: WrittenFleet) -> None:
     intent = fleet.ask(1)
     for _ in range(80):

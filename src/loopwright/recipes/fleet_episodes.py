@@ -18,7 +18,7 @@ from loopwright.robot.journal.fold import IntentState
 from loopwright.scenarios.sources import judge
 from loopwright.scenarios.warehouse.interface import CAMERA, HOLD
 from loopwright.scenarios.warehouse.recorded import Rows, in_rows, rows_of
-from loopwright.scenarios.warehouse.regression import Failure, Regression, write_regression
+from loopwright.scenarios.warehouse.regression import Failure, write_regression
 from loopwright.scenarios.warehouse.scenario import WarehouseScenario
 from loopwright.scenarios.warehouse.task import Goal, task_of
 from loopwright.simulation.warehouse.camera import ShoulderCamera
@@ -45,7 +45,7 @@ class Made:
     verified: Outcome
     """What the simulator's state says."""
     regression: Path | None
-    """The scenario that begins where it began, if it failed."""
+    """The scenario that begins where it began, if it failed; retries share one."""
     is_new: bool
 
 
@@ -138,7 +138,7 @@ def _make(
             reason=f"{verdict.reason} ({intent.reason or intent.claim})",
             origin={**flags, "episode": name},
         )
-        write_regression(site.regressions, failure, attempt.log)
+        flags["regression"] = write_regression(site.regressions, failure, attempt.log).name
     workspace.ledger.add_annotation(
         Annotation(episode=name, label="asked", author=AUTHOR, text=attempt.task.instruction)
     )
@@ -211,21 +211,13 @@ def _made(
 ) -> Made:
     standing = workspace.ledger.standing_verdict(name)
     assert standing is not None
+    regression = standing.flags.get("regression")
     return Made(
         episode=name,
         scenario=workspace.ledger.episodes_by_id([name])[name].scenario,
         attempt=attempt,
         observed=_OUTCOMES.get(attempt.intent.outcome or "", "unknown"),
         verified=standing.outcome,
-        regression=regressions_in(site.regressions).get(attempt.intent.id),
+        regression=site.regressions / str(regression) if regression else None,
         is_new=is_new,
     )
-
-
-def regressions_in(folder: Path) -> dict[str, Path]:
-    """Return the regressions of a folder by the attempt that each comes from.
-
-    Raises:
-        DamagedData: One is not what was written.
-    """
-    return {Regression.read(path).origin["intent"]: path for path in sorted(folder.glob("*.json"))}

@@ -37,6 +37,8 @@ FORMAT = "warehouse regression/v1"
 SUFFIX, LOG_SUFFIX = ".json", ".world"
 NUDGE_M = 0.01
 """Starts other than the first are this near to it in x and y."""
+ALIKE = 0.005
+"""Starts whose positions differ by less, in metres or radians, are one."""
 _NUDGES = ("nudge_x_m", "nudge_y_m")
 
 
@@ -119,6 +121,8 @@ class Failure:
 def write_regression(folder: Path, failure: Failure, log: WorldLog) -> Path:
     """Make a scenario of a failed attempt; returns the path by which it is found.
 
+    An attempt at the same from where a known one began, as a retry is, makes no other.
+
     Args:
         folder: Where regressions lie.
         failure: What failed.
@@ -138,13 +142,24 @@ def write_regression(folder: Path, failure: Failure, log: WorldLog) -> Path:
         reason=failure.reason,
         origin=dict(failure.origin),
     )
-    path = folder / f"{draft.id}{SUFFIX}"
+    path = _like(folder, draft) or folder / f"{draft.id}{SUFFIX}"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         digest = log.write_part(path.with_suffix(LOG_SUFFIX), failure.begin, failure.end)
         text = json.dumps(asdict(replace(draft, log=digest)), indent=1)
         write_text_file(path, text + "\n", "regression")
     return path
+
+
+def _like(folder: Path, draft: Regression) -> Path | None:
+    """Return a regression that begins where a new one does and asks for the same."""
+    world, moment = Warehouse(), np.array(draft.moment)
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        known = Regression.read(path)
+        same = (known.robot, known.goal, known.engine) == (draft.robot, draft.goal, draft.engine)
+        if same and world.apart(np.array(known.moment), moment) < ALIKE:
+            return path
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

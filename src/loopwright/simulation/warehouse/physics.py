@@ -149,6 +149,11 @@ class Warehouse:
         mujoco.mj_getState(self.model, self.data, state, _WHOLE)
         return np.concatenate([state, *(robot.stance() for robot in self.robots.values())])
 
+    def apart(self, moment: np.ndarray, other: np.ndarray) -> float:
+        """Return by how much the positions of two moments differ at most, in metres or radians."""
+        positions = slice(1, 1 + self.model.nq)  # the time comes before them
+        return float(np.abs(moment[positions] - other[positions]).max())
+
     def restore(self, moment: np.ndarray) -> None:
         """Go back to what :meth:`moment` returned.
 
