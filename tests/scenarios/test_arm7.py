@@ -259,3 +259,8 @@ def test_a_drive_that_becomes_late_goes_on_with_the_newest_command_until_the_nex
         late.step(np.full(7, -1.0))
         assert (late.data.ctrl < 0).all() == (step == 3)
         assert (late.data.ctrl == 0.3).all() == (step < 3)
+
+
+def test_what_a_rule_says_binds_whatever_is_chosen():
+    assert make_limits(overrides={"headroom": 0.95}).headroom == 0.85
+    assert make_limits(overrides={"headroom": 0.8}).headroom == 0.8

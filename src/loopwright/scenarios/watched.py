@@ -2,8 +2,6 @@
 
 The watch judges what was measured by the limits alone and shares no code with the filter, so that a
 mistake there does not hide itself.
-
-Shapes: N coordinates, P watched points.
 """
 
 from __future__ import annotations
@@ -15,50 +13,14 @@ import numpy as np
 
 from loopwright.core.interface import Observation
 from loopwright.core.scenario import World, WorldStep
-from loopwright.safety.body import Body, BodySpec, Measured, RobotEntry
+from loopwright.safety.body import Body, BodySpec, RobotEntry
 from loopwright.safety.ladder import SafetyFilter
 from loopwright.safety.limits import Limits
+from loopwright.safety.occurrence.violation import LimitWatch
 from loopwright.scenarios.filtered import Coupling, FilteredWorld
 
 _ROUNDING = 1e-6
 """What float32 observations may add to a value that lies at its limit."""
-
-
-def exceeded(limits: Limits, body: Body, measured: Measured) -> tuple[str, ...]:
-    """Return the names of the limits that a measured state exceeds.
-
-    A state that is not finite exceeds all of them at once: it is named ``"not finite"``.
-    """
-    if not (np.isfinite(measured.position).all() and np.isfinite(measured.speed).all()):
-        return ("not finite",)
-    moves = np.array([kind == "speed" for kind in body.spec.kinds])
-    low, high = np.array(limits.position_low), np.array(limits.position_high)
-    places = body.place(measured.position)
-    point_speed = np.linalg.norm(places.jacobian @ measured.speed, axis=-1)
-    found = {
-        "position": moves & ((measured.position < low) | (measured.position > high)),
-        "speed": moves & (np.abs(measured.speed) > np.array(limits.speed) + _ROUNDING),
-        "point speed": point_speed > limits.point_speed_m_s + _ROUNDING,
-        "wall": [_depth_m(limits, point) > _ROUNDING for point in places.position_m],
-        "keep-out": [_is_inside(limits, point) for point in places.position_m],
-    }
-    return tuple(name for name, broken in found.items() if np.any(broken))
-
-
-def _depth_m(limits: Limits, point: np.ndarray) -> float:
-    """Return how far a point lies beyond the nearest wall; negative on the right side of all."""
-    return max(
-        (-float(np.dot(point - wall.point_m, wall.inward)) for wall in limits.walls), default=-1.0
-    )
-
-
-def _is_inside(limits: Limits, point: np.ndarray) -> bool:
-    """Tell whether a point lies in a keep-out volume."""
-    for volume in limits.keep_outs:
-        nearest = np.clip(point, volume.low_m, volume.high_m)
-        if float(np.linalg.norm(point - nearest)) <= volume.radius_m:
-            return True
-    return False
 
 
 class WatchedWorld:
@@ -74,7 +36,7 @@ class WatchedWorld:
             limits: What counts as exceeded.
         """
         self._world, self._coupling = world, coupling
-        self._body, self._limits = body, limits
+        self._watch = LimitWatch(body, limits, rounding=_ROUNDING)
         self.violations = 0
         """Control steps that ended with a limit exceeded."""
         self.trips = 0
@@ -101,7 +63,7 @@ class WatchedWorld:
 
     def _look(self, observation: Observation, *, starts: bool) -> None:
         measured = self._coupling.measure(observation, starts=starts)
-        self.violations += bool(exceeded(self._limits, self._body, measured))
+        self.violations += bool(self._watch.exceeded(measured))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

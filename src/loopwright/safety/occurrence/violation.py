@@ -13,19 +13,20 @@ from loopwright.safety.body import Body, Measured
 from loopwright.safety.limits import Limits
 
 NOT_FINITE = "not finite"
-_ROUNDING = 1e-9
 
 
 class LimitWatch:
     """Says which limits a measured state exceeds, and by how much."""
 
-    def __init__(self, body: Body, limits: Limits) -> None:
+    def __init__(self, body: Body, limits: Limits, *, rounding: float = 1e-9) -> None:
         """Prepare.
 
         Args:
             body: Where the watched points are.
             limits: What counts as exceeded.
+            rounding: What may be added to a value that lies at its limit, in the limit's own unit.
         """
+        self._rounding = rounding
         self._body, self._point_speed_m_s = body, limits.point_speed_m_s
         self._moves = np.array([kind == "speed" for kind in body.spec.kinds])
         self._low, self._high = np.array(limits.position_low), np.array(limits.position_high)
@@ -55,7 +56,7 @@ class LimitWatch:
             "wall": self._beyond_m(places.position_m),
             "keep-out": self._inside_m(places.position_m),
         }
-        return {name: amount for name, amount in over.items() if amount > _ROUNDING}
+        return {name: amount for name, amount in over.items() if amount > self._rounding}
 
     def _most(self, over: np.ndarray) -> float:
         return float(over[self._moves].max(initial=0.0))

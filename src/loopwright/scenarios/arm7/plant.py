@@ -17,6 +17,7 @@ import numpy as np
 
 from loopwright.safety.body import RobotEntry
 from loopwright.safety.limits import Limits, limits_for
+from loopwright.safety.occurrence.rules import read_rules, ruled
 from loopwright.scenarios.arm7.model import JOINTS, POINTS, RATE_HZ, Mismatch, scene
 from loopwright.simulation.mujoco_body import MujocoBody, MujocoPlant, Wiring
 
@@ -58,9 +59,13 @@ def make_plant(
 def make_limits(
     profile: str = "reduced-speed", overrides: Mapping[str, Any] | None = None
 ) -> Limits:
-    """Return the limits of the arm: what its model states, its table, a profile, overrides."""
+    """Return the limits of the arm: what its model states, its table, a profile, overrides.
+
+    Rules that came out of occurrences and hazards bind whatever was chosen.
+    """
     body = make_body()
-    return limits_for(body.spec, profile, {**body.parts.stated_limits(), **(overrides or {})})
+    chosen = limits_for(body.spec, profile, {**body.parts.stated_limits(), **(overrides or {})})
+    return ruled(chosen, body.spec.robot, read_rules())
 
 
 def robot_entry(**config: float) -> RobotEntry:

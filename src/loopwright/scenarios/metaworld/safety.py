@@ -20,6 +20,7 @@ from loopwright.core.scenario import World
 from loopwright.safety.body import BodySpec, Forecast, Measured, Places
 from loopwright.safety.ladder import ALL, Rungs, SafetyFilter
 from loopwright.safety.limits import Limits, limits_for
+from loopwright.safety.occurrence.rules import read_rules, ruled
 from loopwright.scenarios.filtered import FilteredWorld
 from loopwright.scenarios.metaworld.world import ACTION_HOLD, PHYSICS_STEP_S, interface_for
 
@@ -110,14 +111,17 @@ def make_limits(
     """Return its limits: the simulated robot's workspace and some room, a profile, overrides.
 
     Experts push against the ends of the workspace, where the simulator stops them; the room is
-    what they would need to brake by themselves. A real workspace is an override.
+    what they would need to brake by themselves. A real workspace is an override. Rules that came
+    out of occurrences and hazards bind whatever was chosen.
     """
     proprio = interface_for(64).proprio
     workspace = {
         "position_low": (*(value - ROOM_M for value in proprio.low[:3]), 0.0),
         "position_high": (*(value + ROOM_M for value in proprio.high[:3]), 0.0),
     }
-    return limits_for(make_body().spec, profile, {**workspace, **(overrides or {})})
+    spec = make_body().spec
+    chosen = limits_for(spec, profile, {**workspace, **(overrides or {})})
+    return ruled(chosen, spec.robot, read_rules())
 
 
 def filtered(world: World, limits: Limits | None = None, rungs: Rungs = ALL) -> FilteredWorld:
