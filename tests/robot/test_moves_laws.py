@@ -290,6 +290,7 @@ def test_once_all_robots_are_well_every_task_ends(
     history.release(3)
     for robot in (0, 1, 2):
         history.join(robot)
+        history.hold(2 * robot)  # it may move again
     for task in history.state.open_tasks:
         history.write(happened.TaskResumed(task=task.id, by="me"))
     for _ in range(60):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from loopwright.robot.journal.fold import IntentState, RobotState
-from loopwright.robot.skill import SkillContract, SkillError
+from loopwright.robot.skill import BoundContract, SkillContract, SkillError
 from loopwright.robot.task import Step, Value
 
 WHOLE = "whole"
@@ -30,7 +30,12 @@ def resources_of(intent: IntentState) -> frozenset[str]:
 
 def resources(contract: SkillContract, robot: str, values: Mapping[str, Value]) -> frozenset[str]:
     """Return what a skill holds; one that names only places of the world takes the whole robot."""
-    named = frozenset(contract.bound(robot, values).resources)
+    return held_by(contract.bound(robot, values), robot)
+
+
+def held_by(bound: BoundContract, robot: str) -> frozenset[str]:
+    """Return what a skill holds whose contract is filled in for a robot."""
+    named = frozenset(bound.resources)
     own = any(r.startswith(f"{robot}/") for r in named)
     return named if own else named | {f"{robot}/{WHOLE}"}
 

@@ -24,8 +24,9 @@ PAUSE_TIMES = 9.0
 """How many times as long as it thought it rests; so it takes a tenth of a core at most."""
 LEAST_WORK_S = 2.0
 """Less than this is done before a schedule would help."""
-MOST_CHOICES = 2000
-"""Steps times robots that could do them; more than this is left to the greedy order."""
+MOST_CHOICES = 500
+"""Steps times robots that could do them; more than this is left to the greedy order, for to look at
+so many takes the coordinator's thread 10 ms already."""
 
 
 class Foresight:
@@ -59,6 +60,7 @@ class Foresight:
             return
         if state.number == self._number and now_s - self._made_s < AT_LEAST_EVERY_S:
             return
+        self._not_before_s = now_s + SETTLED_S  # asking costs something, too
         if not is_worth_a_schedule(state):
             self._number, self._made_s, self._choice_since_s = state.number, now_s, None
             return

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from loopwright.robot.coordinator.ability import can_do, resources, resources_of
+from loopwright.robot.coordinator.ability import can_do, held_by, resources_of
 from loopwright.robot.coordinator.scheduling.durations import Durations
 from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState
 from loopwright.robot.logic import Condition, Fact, Facts, Symbols
-from loopwright.robot.skill import SkillContract
+from loopwright.robot.skill import BoundContract, SkillContract
 from loopwright.robot.task import Step, TaskGraph
 
 AT = "at"
@@ -192,27 +192,29 @@ class _Survey:
         return ordered, len(ordered) < len(left - open_steps)
 
     def _choices(self, step: Step, before: Sequence[Step]) -> tuple[Choice, ...]:
-        able = [r for r in self._robots if can_do(r, step)]
-        ways_s = {r.name: self._way_s(r, step, before) for r in able}
+        near, far = [], []
+        for robot in self._robots:
+            if not can_do(robot, step):
+                continue
+            contract = robot.skills[step.skill]
+            bound = contract.bound(robot.name, step.values)
+            way_s = self._way_s(robot, bound, before)
+            if way_s is None:
+                continue
+            choice = Choice(
+                robot=robot.name,
+                lasts_s=way_s + self._durations.expected_s(robot.name, contract, step.values),
+                holds=held_by(bound, robot.name),
+            )
+            (far if way_s else near).append(choice)
         # Nobody is sent on a way that is no step, as long as somebody is there already.
-        near = [r for r in able if ways_s[r.name] == 0.0]
-        return tuple(
-            self._choice(robot, step, way_s)
-            for robot in near or able
-            if (way_s := ways_s[robot.name]) is not None
-        )
+        return tuple(near or far)
 
-    def _choice(self, robot: RobotState, step: Step, way_s: float) -> Choice:
-        contract = robot.skills[step.skill]
-        return Choice(
-            robot=robot.name,
-            lasts_s=way_s + self._durations.expected_s(robot.name, contract, step.values),
-            holds=resources(contract, robot.name, step.values),
-        )
-
-    def _way_s(self, robot: RobotState, step: Step, before: Sequence[Step]) -> float | None:
+    def _way_s(
+        self, robot: RobotState, wanted: BoundContract, before: Sequence[Step]
+    ) -> float | None:
         """Return how long a robot needs to where a step is done; None if it cannot get there."""
-        needed = _station(robot.skills[step.skill].bound(robot.name, step.values).requires, robot)
+        needed = _station(wanted.requires, robot)
         if needed is None:
             return 0.0
         led = [
