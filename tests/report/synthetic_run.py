@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from loopwright.core.digest import digest_json
+from loopwright.report.certificate import CertificateReport, ClaimReport
 from loopwright.report.film import encode_film
 from loopwright.report.pictures import (
     DomainMap,
@@ -216,6 +217,43 @@ def later_round(index: int, decision: Decision, champion: str, **changes: object
     return RoundReport(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def claim(arm: str, failed: int, episodes: int, **changes: object) -> ClaimReport:
+    values: dict[str, object] = {
+        "kind": "violation",
+        "stratum": "all",
+        "arm": arm,
+        "bound": 0.05,
+        "episodes": episodes,
+        "failed": failed,
+        "unknown": 0,
+        "upper_bound": 0.04997,
+        "confidence": 0.9875,
+        "met": True,
+    }
+    return ClaimReport(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def certificate(candidate: str, **changes: object) -> CertificateReport:
+    values: dict[str, object] = {
+        "level": "D",
+        "bound": 0.05,
+        "state": "in force",
+        "reason": "it holds a certificate of level D",
+        "candidate": candidate,
+        "plan": digest("plan"),
+        "attempt": 1,
+        "claims": (claim("filter-on", 0, 104), claim("filter-off", 0, 104)),
+        "certificate": digest("certificate"),
+        "proposed_by": "demo proposer",
+        "approved_by": "demo approver",
+        "is_demo": True,
+        "issued_utc": "2026-11-22T18:16:21+00:00",
+        "expires_utc": "2027-02-20T18:16:21+00:00",
+        "identity": {"candidate": candidate, "filter": digest("filter")},
+    }
+    return CertificateReport(**{**values, **changes})  # type: ignore[arg-type]
+
+
 def rounds() -> tuple[RoundReport, ...]:
     clone = digest("clone")
     video = digest("round-2")
@@ -242,6 +280,7 @@ def rounds() -> tuple[RoundReport, ...]:
             reason="It solved 11 starts that the champion failed and lost none, "
             "enough to rule out luck at this round's share of the error budget.",
             cost_cpu_s={"collect": 96.0, "fit": 141.0, "evaluate": 18.0, "gate": 0.2},
+            certificate=certificate(video),
         ),
         later_round(
             3,
@@ -325,6 +364,7 @@ def synthetic_run() -> RunReport:
         seed=0,
         rounds=rounds(),
         command="loopwright run demo --seed 0",
+        certificate_level="D",
         machine={
             "processor": "made-up CPU",
             "cores": "2",
