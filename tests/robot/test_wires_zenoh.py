@@ -128,9 +128,11 @@ def test_a_robot_killed_in_its_work_is_lost_and_another_does_it(
         ended = coordinator.wait(task, timeout_s=20.0)
     finally:
         coordinator.close()
-    assert [i.robot for i in ended.intents] == ["r1", "r2"]
-    assert ended.outcome == "succeeded"
-    assert "lost" in ended.intents[0].reason
+    # On a busy machine the first gave up for lack of time before it was killed, and began again.
+    *earlier, last = ended.intents
+    assert {i.robot for i in earlier} == {"r1"}
+    assert (last.robot, ended.outcome) == ("r2", "succeeded")
+    assert "lost" in earlier[-1].reason
 
 
 def test_whom_it_connects_to_may_come_later_and_come_again(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from loopwright.core.errors import InvalidConfig, LoopwrightError, StorageError, UnknownName
 from loopwright.robot import messages as say
@@ -94,6 +96,8 @@ class Coordinator:
         self._schedule: Schedule | None = None
         self._asked_s: dict[str, float] = {}
         self._looked_s = 0.0
+        self._to_tell: list[Callable[[], None]] = []
+        self._unsynced = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
         self._ends: list[Callable[[], None]] = []
@@ -106,6 +110,7 @@ class Coordinator:
         """Begin; open tasks of the journal are gone on with."""
         epoch = self._state.epoch + 1
         self._write(happened.CoordinatorStarted(epoch=epoch))
+        self._journal.sync()
         now_s = time.monotonic()
         # Robots of an earlier coordinator get the time to notice the new one.
         self._heard_s = dict.fromkeys(self._state.robots, now_s)
@@ -238,15 +243,7 @@ class Coordinator:
                 if time.monotonic() - pulse_s >= PULSE_S:
                     pulse_s = time.monotonic()
                     self._bus.publish(say.COORDINATOR, self._pulse())
-                try:
-                    self._inbox.get(timeout=0.05)()
-                    while not self._inbox.empty():
-                        self._inbox.get()()
-                except queue.Empty:
-                    pass
-                self._miss_the_silent()
-                self._settle()
-                self._advance()
+                self._hear_and_decide()
                 self._foresight.consider(self._state, self._memory)
         except StorageError as error:
             # Without a journal nothing may be decided; robots stop when the pulse is gone.
@@ -254,6 +251,33 @@ class Coordinator:
         except BaseException as error:
             self._fail(error)
             raise
+
+    def _hear_and_decide(self) -> None:
+        """Take in all that waits, decide, sync the journal once, and only then tell anybody."""
+        waiting: list[Callable[[], None]] = []
+        with suppress(queue.Empty):
+            waiting.append(self._inbox.get(timeout=0.05))
+            while True:
+                waiting.append(self._inbox.get_nowait())
+        with self._changed:  # nobody reads what is not on the disk yet
+            before = self._state.number
+            for act in waiting:
+                act()
+            self._miss_the_silent()
+            self._settle()
+            self._advance()
+            if self._unsynced:
+                self._journal.sync()
+                self._unsynced = False
+            if self._state.number != before:
+                self._changed.notify_all()
+        told, self._to_tell = self._to_tell, []
+        for tell in told:
+            tell()
+
+    def _tell(self, topic: str, message: say.Message) -> None:
+        """Publish something once everything that was written before is on the disk."""
+        self._to_tell.append(partial(self._bus.publish, topic, message))
 
     def _fail(self, error: BaseException) -> None:
         """Say to whoever waits that nothing goes on."""
@@ -272,7 +296,7 @@ class Coordinator:
             except LoopwrightError as error:
                 raised.append(error)
             finally:
-                done.set()
+                self._to_tell.append(done.set)
 
         if self.failure is not None:
             raise StorageError(f"the coordinator has stopped: {self.failure}")
@@ -286,14 +310,12 @@ class Coordinator:
     def _write(
         self, *events: happened.Event, cause: int | None = None, durable: bool = True
     ) -> None:
-        entries = self._journal.append(events, cause=cause, durable=durable)
-        with self._changed:
-            for entry in entries:
-                self._state.apply(entry)
-            self._changed.notify_all()
-        if self._on_entry:
-            for entry in entries:
-                self._on_entry(entry)
+        entries = self._journal.append(events, cause=cause, durable=False)
+        self._unsynced |= durable
+        for entry in entries:
+            self._state.apply(entry)
+            if self._on_entry:
+                self._to_tell.append(partial(self._on_entry, entry))
 
     def _about(self, task: str, event: happened.Event) -> None:
         if task not in self._state.tasks:
@@ -354,7 +376,7 @@ class Coordinator:
             if intent is None or not intent.is_open or identity in self._endings:
                 unwanted.append(identity)
         for identity in unwanted:
-            self._bus.publish(
+            self._tell(
                 say.orders_to(robot),
                 say.CancelSkill(
                     coordinator_epoch=self._state.epoch,
@@ -384,7 +406,7 @@ class Coordinator:
             for intent in moves.open_intents(self._state):
                 if intent.robot == message.robot and intent.id not in self._endings:
                     self._inquire(intent)
-        self._bus.publish(
+        self._tell(
             say.orders_to(message.robot),
             say.Welcome(
                 coordinator_epoch=self._state.epoch,
@@ -408,7 +430,7 @@ class Coordinator:
             self._bus.publish(say.orders_to(robot), release)
 
     def _inquire(self, intent: IntentState) -> None:
-        self._bus.publish(
+        self._tell(
             say.orders_to(intent.robot),
             say.Inquire(coordinator_epoch=self._state.epoch, intent=intent.id),
         )
@@ -509,7 +531,7 @@ class Coordinator:
         """Ask everybody to look around, not more often than is of use."""
         if time.monotonic() - self._looked_s > REPEAT_S / 2:
             self._looked_s = time.monotonic()
-            self._bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=self._state.epoch))
+            self._tell(say.ALL_ROBOTS, say.Look(coordinator_epoch=self._state.epoch))
 
     # Deciding ------------------------------------------------------------------------------------
 
@@ -581,7 +603,7 @@ class Coordinator:
 
     def _order(self, intent: IntentState) -> None:
         """Tell a robot to run an attempt; an agent that has heard it before only answers."""
-        self._bus.publish(
+        self._tell(
             say.orders_to(intent.robot),
             say.RunSkill(
                 coordinator_epoch=self._state.epoch,
@@ -600,7 +622,7 @@ class Coordinator:
         if intent.id in self._endings or now_s - self._asked_s.get(intent.id, 0.0) < REPEAT_S:
             return
         self._asked_s[intent.id] = now_s
-        self._bus.publish(
+        self._tell(
             say.orders_to(intent.robot),
             say.CancelSkill(
                 coordinator_epoch=self._state.epoch, intent=intent.id, reason=move.reason

@@ -133,6 +133,17 @@ class Journal:
                 raise
         return tuple(entries)
 
+    def sync(self) -> None:
+        """Have everything that was appended survive a power cut; one wait for all of it.
+
+        Raises:
+            StorageError: It may not; nobody may act on it.
+        """
+        with self._lock, self._own_errors():
+            # A commit with FULL syncs the log, and with it all commits before.
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
     def entries(
         self, *, task: str | None = None, since: int = 0, limit: int | None = None
     ) -> Iterator[Entry]:
