@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+from rich.console import Console
+
 from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.journal import Entry
 
@@ -21,6 +23,7 @@ class EpisodesAside:
     def __init__(self, folder: Path) -> None:
         """Watch over the fleet of a folder."""
         self._folder = folder
+        self._console = Console(stderr=True, highlight=False)
         self._wanted, self._ended = threading.Event(), threading.Event()
         self._due = False
         self._thread = threading.Thread(target=self._work, name="episodes", daemon=True)
@@ -36,9 +39,27 @@ class EpisodesAside:
         self._ended.set()
         self._wanted.set()
         if kind is None:
+            if self._due or self._is_making():
+                self._console.print("making episodes of what was attempted ...")
             self._thread.join()
+            self._complain()
         elif self._process is not None:
             self._process.terminate()
+
+    def _is_making(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _complain(self) -> None:
+        if self._process is not None and self._process.returncode:
+            self._console.print(
+                f"episodes are missing; {self._log} says why. Make them with: "
+                f"loopwright robot episodes --folder {self._folder}",
+                soft_wrap=True,
+            )
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "episodes.err"
 
     def take(self, entry: Entry) -> None:
         """Hear of an event of the journal; returns at once."""
@@ -58,7 +79,7 @@ class EpisodesAside:
 
     def _make(self) -> None:
         command = [sys.executable, "-m", "loopwright", "robot", "episodes", "--aside", "--json"]
-        with (self._folder / "episodes.err").open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--folder", str(self._folder)],
                 stdin=subprocess.DEVNULL,
