@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import tyro
 
-from loopwright.core.errors import StorageError
-from loopwright.robot.access import Access
+from loopwright.cli.fleet_door import DEFAULT_FOLDER, fleet_door
 from loopwright.robot.fleet.site import FleetSite
 
 
@@ -18,23 +17,27 @@ def main(
     instruction: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INSTRUCTION")],
     /,
     *,
-    folder: Path = Path("runs/fleet"),
+    within: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+    folder: Path = DEFAULT_FOLDER,
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Ask a fleet that 'loopwright up' started, and wait until the task is over.
 
     Args:
         instruction: What to do, in English or Chinese.
+        within: Seconds until it should be over; that it will not be is said once it is known.
         folder: The fleet's folder.
         json_output: Print the result as JSON.
     """
-    site = FleetSite(folder.resolve())
-    url, token = site.read_address(), Access.read(site.tokens).tokens["operate"]
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client:
-        task = str(_answer(client, "POST", "/tasks", json={"instruction": instruction})["task"])
+    with fleet_door(FleetSite(folder.resolve()), "operate") as door:
+        asked = {"instruction": instruction, "deadline_s": within}
+        task = str(door.ask("POST", "/tasks", json=asked)["task"])
         result: dict[str, Any] = {}
         while result.get("status") != "ended":
-            result = _answer(client, "GET", f"/tasks/{task}/result?wait_s=30", timeout=60.0)
+            known = result.get("expected_late_s")
+            wait_s = 30 if within is None else 1
+            result = door.ask("GET", f"/tasks/{task}/result?wait_s={wait_s}", timeout=60.0)
+            _foretell(result.get("expected_late_s"), known)
     if json_output:
         print(json.dumps(result, ensure_ascii=False))
     else:
@@ -44,15 +47,9 @@ def main(
     return 0 if result["outcome"] == "succeeded" else 1
 
 
-def _answer(client: httpx.Client, method: str, path: str, **rest: Any) -> dict[str, Any]:
-    try:
-        answer = client.request(method, path, **rest)
-        if answer.is_error:
-            said = answer.json()
-            raise StorageError(f"the fleet refused: {said.get('message', said)}")
-        return answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise StorageError(
-            f"the fleet at {client.base_url} does not answer: {error}; does it run? "
-            "start it with: loopwright up tabletop"
-        ) from error
+def _foretell(late_s: float | None, known_s: float | None) -> None:
+    """Say on stderr what is expected of the deadline, when it is something else than before."""
+    if late_s and late_s != known_s:
+        print(f"expected to be {late_s:.0f} s late", file=sys.stderr)
+    elif known_s and late_s == 0.0:
+        print("expected to be in time again", file=sys.stderr)
