@@ -206,7 +206,7 @@ class Desk:
             return {
                 "number": state.number,
                 "time_s": now_s,
-                "robots": [views.robot_glance(r, state) for r in state.robots.values()],
+                "robots": [views.robot_glance(r, state) for _, r in sorted(state.robots.items())],
                 "tasks": [views.task_view(t, contracts) for t in (*shown, *tasks[-_TASKS_SHOWN:])],
                 "things": things,
                 "cameras": list(self.cameras()),

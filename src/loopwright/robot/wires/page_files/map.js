@@ -7,7 +7,7 @@ const OBJECT_CM = 12;
 const ROBOT_CM = 34;
 const FONT_CM = 15;
 const MARGIN_CM = 34;
-const OLD_S = 10;
+const OLD_S = 5;
 const COLORS = new Set(["red", "blue", "green", "yellow"]);
 
 const at = (thing) => ({ x: thing.position_m[0] * CM, y: -thing.position_m[1] * CM });
@@ -88,7 +88,9 @@ function drawnRobot(thing, robot, labels) {
         transform: `rotate(${((-thing.heading_rad * 180) / Math.PI).toFixed(1)})`,
       })
     : svg("circle", { r: half });
-  labels.push({ text: thing.name, kind: "robot", x, y, reach: (moves ? 1.25 : 1) * half + 6 });
+  const held = related(thing, "holding");
+  const text = held.length ? `${thing.name} holds ${held.join(", ")}` : thing.name;
+  labels.push({ text: text + since(thing), kind: "robot", x, y, reach: (moves ? 1.25 : 1) * half + 6 });
   const classes = ["robot", robot ? condition(robot) : "lost"].join(" ");
   return svg(
     "g",
@@ -102,9 +104,9 @@ function object(thing, holder, labels) {
   const { x, y } = at(thing);
   const half = OBJECT_CM / 2;
   const color = COLORS.has(thing.color) ? `is-${thing.color}` : "is-plain";
-  const old = thing.unseen_for_s > OLD_S ? `, ${ago(thing.unseen_for_s)}` : "";
-  const held = holder ? `, in ${holder.name}` : "";
-  labels.push({ text: `${thing.name}${held}${old}`, kind: "object", x, y, reach: half + 4 });
+  const old = since(thing);
+  const text = holder ? "" : `${thing.name}${old}`;
+  labels.push({ text, kind: "object", x, y, reach: half + (holder ? half : 4) });
   return svg(
     "g",
     { class: `object ${color}${old ? " old" : ""}` },
@@ -118,6 +120,11 @@ function told(thing) {
   if (thing.sigma_m === null) return `${thing.name}: built in here`;
   const sure = `±${(2 * thing.sigma_m * CM).toFixed(1)} cm`;
   return `${thing.name}: ${sure}, seen by ${thing.seen_by} ${ago(thing.unseen_for_s)}`;
+}
+
+/** Say when something was seen, where that is a while ago: it may be elsewhere. */
+function since(thing) {
+  return thing.unseen_for_s > OLD_S ? `, ${ago(thing.unseen_for_s)}` : "";
 }
 
 function ago(seconds) {
@@ -136,6 +143,7 @@ function placed(labels) {
   const taken = labels.filter((l) => !l.fixed).map((l) => area(l.x, l.y, l.reach * 1.4, l.reach * 1.4));
   const drawn = [];
   for (const label of [...labels].sort((a, b) => (b.fixed || 0) - (a.fixed || 0))) {
+    if (!label.text) continue;
     const text = short(label.text, 34);
     const width = text.length * FONT_CM * 0.56;
     const spot = label.fixed ? label : free(label, width, taken);
@@ -158,6 +166,8 @@ function free(label, width, taken) {
     { x: x + reach, y: y + reach + FONT_CM * 0.8, anchor: "start" },
     { x: x - reach, y: y - reach - 2, anchor: "end" },
     { x: x - reach, y: y + reach + FONT_CM * 0.8, anchor: "end" },
+    { x, y: y - reach - 2 - FONT_CM, anchor: "middle" },
+    { x, y: y + reach + FONT_CM * 1.8, anchor: "middle" },
   ];
   const covers = (spot) => {
     const middle = { middle: 0, start: width / 2, end: -width / 2 }[spot.anchor];
