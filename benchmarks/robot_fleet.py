@@ -338,8 +338,8 @@ def many_processes(folder: Path, robots: list[str], run: Callable[[Found, Desk],
             share = robots[number::PROCESSES]
             children.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "benchmarks.robot_fleet", "--robots", str(folder), endpoint,
-                     json.dumps(share)],
+                    [sys.executable, "-m", "benchmarks.robot_fleet", "--robots", str(folder),
+                     endpoint, json.dumps(share)],
                     stdin=subprocess.PIPE,
                 )
             )  # fmt: skip
