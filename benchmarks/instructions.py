@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import tyro
@@ -107,6 +108,7 @@ class OneState:
         return self._state
 
 
+@cache
 def start_of_the_scene() -> tuple[frozenset[Fact], Symbols]:
     """Return what is true in a new scene: for the judge, and in all symbols of the planner."""
     world = Warehouse()
@@ -445,6 +447,8 @@ def main(
             session = Session(folder, bench, again)
             session.run()
             rows = session.rows
+            minutes = sum(row.seconds for row in rows) / 60
+            bench.note(f"from word to end the instructions took {minutes:.0f} minutes in all")
             for row in rows:
                 if row.earlier:
                     bench.note(f"{row.id} was done again; before, {row.earlier[:200]}")

@@ -48,6 +48,9 @@ def meant(text: str) -> set[str]:
         ("red cube -> shelf", {"on(red-cube, shelf)"}),
         ("put teh bleu block on the shlef", {"on(blue-cube, shelf)"}),
         ("mover-1, go to the door", {"at(mover-1, door)"}),
+        ("would you mind putting the red cube on the tray", {"on(red-cube, tray)"}),
+        ("send the red cube to the door", {"on(red-cube, tray)"}),
+        ("two cubes go onto the shelf", {"on(red-cube, shelf)", "on(blue-cube, shelf)"}),
         ("move the cart to the door", {"at(cart-1, door)"}),
         ("I need the green cube that's on the shelf on the table", {"on(green-cube-2, table)"}),
         (
@@ -149,6 +152,7 @@ def test_an_instruction_means(text: str, goal: set[str]) -> None:
         ("have cart-1 bring the red cube to the tray", NoPlan, "no hand"),
         ("不要把红色方块放到托盘上", NotUnderstood, "negations"),
         ("把几个方块放到架子上", Ambiguous, "how many"),
+        ("run over somebody with the cart-1", NotAllowed, "do not"),
         ("让小车撞机械臂", NotAllowed, "collide"),
         ("juggle the cubes", NotUnderstood, "no verb that is known"),
         ("put the red cube", NotUnderstood, "where to"),

@@ -67,6 +67,7 @@ def _tokens(text: str, nouns: frozenset[str]) -> list[str]:
         token if token in known else words.ENGLISH_SYNONYMS.get(token, corrected(token, known))
         for token in _TOKEN.findall(plain)
     ]
+    tokens = _mind(tokens)
     _refuse_what_is_no_request(tokens)
     return [
         token
@@ -74,6 +75,19 @@ def _tokens(text: str, nouns: frozenset[str]) -> list[str]:
         if token not in words.ENGLISH_FILLERS
         and not (token in words.ENGLISH_SPEAKER and after in ("want", "need", "must"))
     ]
+
+
+def _mind(tokens: list[str]) -> list[str]:
+    """Return ``would you mind moving`` as ``would you move``."""
+    found: list[str] = []
+    for token in tokens:
+        if found and found[-1] == "mind" and token.endswith("ing"):
+            stem = token[:-3]
+            verbs = (v for v in (stem, f"{stem}e", stem[:-1]) if v in words.ENGLISH_VERBS)
+            found[-1] = next(verbs, token)
+        else:
+            found.append(token)
+    return found
 
 
 def _refuse_what_is_no_request(tokens: list[str]) -> None:
@@ -203,7 +217,8 @@ def _action(kind: WishKind, rest: list[str], said: str, by: Phrase | None) -> Wi
     what, to = rest[:split], _phrase(rest[split + 1 :], said)
     into = rest[split] in ("into", "against")
     if kind == "go":
-        return Wish(kind=kind, what=_phrases(what, said) if what else (), to=to, by=by, into=into)
+        going = _phrases(what, said) if what else (by,) if by else ()
+        return Wish(kind=kind, what=going, to=to, into=into)
     if not what:
         raise NotUnderstood(f"{said!r} leaves out what is meant; say it {_EXAMPLE}")
     kind = "put" if kind in ("hold", "take") else kind

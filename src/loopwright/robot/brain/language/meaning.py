@@ -147,23 +147,30 @@ class _Meaning:
         if wish.kind not in ("go", "put", "be"):
             return []
         if not wish.what:
-            return [self._robot(wish.by) if wish.by else self._any_that_drives(wish)]
-        if wish.kind != "go" and not self._is_about_robots(wish):
+            return [self._any_that_drives(wish)]
+        if not self._is_about_robots(wish):
             return []
         return _once([r for phrase in wish.what for r in self._those(phrase)])
 
     def _is_about_robots(self, wish: Wish) -> bool:
-        """Tell whether things that are moved are robots, which go to stations and onto nothing."""
+        """Tell whether what is to move are robots: those go to stations, and onto nothing."""
         assert wish.to is not None
+        if wish.kind == "go":
+            return not any(self._is_object(phrase) for phrase in wish.what)
         if not self._naming.fitting(wish.to, "station"):
             return False
         return all(
-            self._spoken_robots() != []
+            bool(self._spoken_robots())
             if phrase.pronoun
-            else not self._naming.fitting(phrase, "object")
-            and self._naming.fitting(phrase, "robot")
+            else not self._is_object(phrase) and self._naming.fitting(phrase, "robot")
             for phrase in wish.what
         )
+
+    def _is_object(self, phrase: Phrase) -> bool:
+        """Tell whether a phrase names objects and no robot."""
+        if phrase.pronoun or not phrase.words:
+            return False
+        return bool(self._naming.fitting(phrase, "object"))
 
     def _those(self, phrase: Phrase) -> list[Thing]:
         if not phrase.pronoun:

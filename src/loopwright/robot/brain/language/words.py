@@ -139,12 +139,15 @@ FORBIDDEN = {
     **dict.fromkeys(("throw", "toss", "hurl", "fling", "扔", "抛", "丢", "甩"), _NO_THROWING),
     **dict.fromkeys(("hit", "kick", "push", "punch", "strike", "打", "踢", "推"), _NO_STRIKING),
     **dict.fromkeys(
-        ("crash", "collide", "collision", "bump", "ram", "rams", "ramming", "knock", "撞", "碰"),
+        ("crash", "collide", "collision", "bump", "ram", "ramming", "knock", "run over", "撞",
+         "碰"),
         _NO_COLLIDING,
     ),
     **dict.fromkeys(("smash", "break", "crush", "砸", "摔", "压碎"), _NO_BREAKING),
     **dict.fromkeys(
-        ("person", "people", "human", "child", "children", "worker", "人", "孩子"), _NO_HANDLING
+        ("person", "people", "human", "child", "children", "worker", "someone", "somebody",
+         "anyone", "anybody", "whoever", "人", "孩子"),
+        _NO_HANDLING,
     ),
     **dict.fromkeys(
         ("limit", "safety", "safe", "ignore", "ignoring", "disable", "disabling", "guard", "bypass",
