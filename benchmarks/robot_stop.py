@@ -69,12 +69,16 @@ class Condition:
     """Real-time priority of guards, drives and watchdog; 0: as the fleet has them."""
     rounds: int
     """Presses over each route."""
+    within_s: float = 240.0
+    """No further press is begun after so long; a fleet at nobody's favour can take for ever."""
 
 
 CONDITIONS = (
     Condition(title="preferred", nice=-10, priority=0, rounds=20),
-    Condition(title="as any program", nice=0, priority=0, rounds=6),
-    Condition(title="as any program, guards real-time", nice=0, priority=50, rounds=6),
+    Condition(title="as any program", nice=0, priority=0, rounds=6, within_s=60.0),
+    Condition(
+        title="as any program, guards real-time", nice=0, priority=50, rounds=6, within_s=60.0
+    ),
 )
 
 
@@ -391,7 +395,11 @@ def try_condition(
     presses: list[Press] = []
     stood = 0
     turns = [route for _ in range(rounds) for route in fleet.routes]
+    until_s = time.monotonic() + condition.within_s
     for route in bench.track(turns, condition.title):
+        if time.monotonic() > until_s:
+            bench.note(f"{condition.title}: out of time after {len(presses)} of {len(turns)}.")
+            break
         fleet.get_moving()
         time.sleep(dice.uniform(0.0, 0.1))
         press = fleet.press(route, condition.title)

@@ -85,6 +85,62 @@ WUDAO_COLUMNS = {
 }
 
 
+ROBOT_HEAD = """# Loopwright and RoboOS 2.0, side by side
+
+Written by `make results` from the results of `make bench NAME=robot_os` and `NAME=robot_stop`,
+where the intervals, the machine and its load are.
+
+The same stub of a model, which answers at once, and the same skills that do nothing, in turns in
+one run. *One process*: coordinator, HTTP and robots together; *a process a robot*: over Zenoh;
+*graph given*: the client sends the graph, no model is asked. RoboOS is its branch `stand-alone`
+(c79c9b9) with the one-line fix without which it plans nothing. Ours syncs every order to the disk
+before it is sent, and looks at the world after every skill; RoboOS does neither."""
+
+STOP_HEAD = """## From a press of stop to every robot's motors
+
+Four robots of the simulated warehouse jog, with physics; two processes spin beside them. A press
+counts until the last of the four drives has told its motors to be in the safe state."""
+
+
+def robot_page() -> None:
+    """Write the page of the robots' operating system."""
+    result = json.loads((RESULTS / "robot_os.json").read_text())
+    parts = [ROBOT_HEAD, said_of_load(result), by_system(result["measurements"])]
+    parts += ["\n".join(f"- {note}" for note in result["notes"])] if result["notes"] else []
+    if (RESULTS / "robot_stop.json").exists():
+        stop = json.loads((RESULTS / "robot_stop.json").read_text())
+        parts += [STOP_HEAD, said_of_load(stop), by_system(stop["measurements"])]
+        parts.append("\n".join(f"- {note}" for note in stop["notes"]))
+    (PAGES / "robot.md").write_text("\n\n".join(parts) + "\n")
+
+
+def said_of_load(result: Mapping[str, Any]) -> str:
+    """Return how busy the machine was."""
+    start, end = (result["load_average"][at][0] for at in ("at_start", "at_end"))
+    cores = result["machine"]["cores"]
+    return f"Load average {start:g} at the start, {end:g} at the end, on {cores} cores."
+
+
+def by_system(measurements: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was measured down, and of whom across; what misses its target in bold."""
+    cells: dict[str, dict[str, str]] = {}
+    systems: list[str] = []
+    for m in measurements:
+        system, mark, metric = m["metric"].partition(": ")
+        if not mark:
+            system, metric = "all", m["metric"]
+        systems += [system] if system not in systems else []
+        value = f"{m['value']:.3g} {m['unit']}"
+        row = cells.setdefault(metric, {"target": ""})
+        row[system] = f"**{value}**" if m["holds"] is False else value
+        row["target"] = m["target"] or row["target"]
+    lines = ["| | " + " | ".join([*systems, "target"]) + " |", "|---" * (len(systems) + 2) + "|"]
+    for metric, row in cells.items():
+        found = (row.get(name, "") for name in (*systems, "target"))
+        lines.append(f"| {metric} | " + " | ".join(found) + " |")
+    return "\n".join(lines)
+
+
 def wudao_page() -> None:
     """Write the page of the text-picture model."""
     result = json.loads((RESULTS / "wudao.json").read_text())
@@ -289,6 +345,8 @@ def main() -> None:
         loop_page()
     if (RESULTS / "wudao.json").exists():
         wudao_page()
+    if (RESULTS / "robot_os.json").exists():
+        robot_page()
 
 
 if __name__ == "__main__":
