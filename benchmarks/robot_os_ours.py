@@ -145,12 +145,12 @@ def make_agent(robot: str, folder: Path, bus: Bus) -> Agent:
 
 def run_robot(robot: str, folder: Path, endpoint: str) -> None:
     """Be a robot, until the process is killed or its parent is gone."""
+    parent = os.getppid()
     secret = FleetSecret.read(folder / "secret")
     agent = make_agent(
         robot, folder, ZenohBus(ZenohSettings(name=robot, connect=(endpoint,)), secret)
     )
     agent.start()
-    parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.5)
 
