@@ -127,6 +127,14 @@ def test_contradictions_are_refused(changes: dict, says: str):
         cart.limits(**changes)
 
 
+def test_limits_that_say_nothing_of_delays_look_for_none():
+    said = cart.limits().to_json()
+    del said["delay_s"], said["late_share"]
+    read = Limits.from_json(said)
+    assert (read.delay_s, read.late_share) == (0.0, 0.01)
+    assert read == cart.limits()
+
+
 def test_limits_at_the_edge_of_sense_are_allowed():
     cart.limits(position_low=(8.0, 8.0, 0.0), slew=(4.0, 4.0, 1.0), headroom=1.0)
 
