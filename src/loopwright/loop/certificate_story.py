@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from loopwright.core.errors import DamagedData, StorageError, Untrusted
+from loopwright.loop.certified import objection_to
 from loopwright.loop.records import Certification, RoundRecord
 from loopwright.loop.signing import Signing
 from loopwright.report.certificate import CertificateReport, CertificateState, ClaimReport
@@ -62,11 +63,12 @@ def _with_register(
     entry = entries[-1]
     certificate = Certificate.from_statement(entry.statement)
     revoked = suspended(register.statements(SUSPENSION))
+    holds = found.holds and objection_to(register, found.plan) is None
     return replace(
         told,
         **people,
         approved_by=_signer(entry, 1, register),
-        state=_state(certificate, revoked, holds=found.holds),
+        state=_state(certificate, revoked, holds=holds),
         certificate=certificate.digest,
         issued_utc=_utc(certificate.issued_s),
         expires_utc=_utc(certificate.expires_s),
