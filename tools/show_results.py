@@ -13,6 +13,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+import instructions_page
+
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -345,6 +347,7 @@ def main() -> None:
         loop_page()
     if (RESULTS / "wudao.json").exists():
         wudao_page()
+    instructions_page.write_page(RESULTS, PAGES / "instructions.md")
     if (RESULTS / "robot_os.json").exists():
         robot_page()
 
