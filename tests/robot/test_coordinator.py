@@ -19,6 +19,7 @@ from loopwright.robot.coordinator.moves import Rules
 from loopwright.robot.journal.fold import TaskState, fold
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.knowledge import NotSeen, Problem
+from loopwright.robot.messages import DEADMAN_S
 from loopwright.robot.task import TaskGraph
 
 RULES = Rules(patience_s=0.3, grace_s=0.5)
@@ -140,6 +141,35 @@ def test_a_lost_robot_is_noticed_and_its_work_done_by_another(fleet: Fleet) -> N
     assert ended.outcome == "succeeded"
     assert [i.robot for i in ended.intents] == ["r1", "r2"]
     assert "lost" in ended.intents[0].reason
+
+
+def test_a_death_that_somebody_saw_is_not_waited_for(fleet: Fleet) -> None:
+    fleet.add("r1", mood="hangs")
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    task = fleet.coordinator.ask("ring north", by="test")
+    _wait(lambda: bool(fleet.runners["r1"].orders))
+    fleet.add("r2")
+    _wait(lambda: fleet.coordinator.at_work() == {"r1", "r2"})  # type: ignore[union-attr]
+    fleet.agents["r1"].close()
+    died_s = time.monotonic()
+    fleet.coordinator.died("r1", reason="its process died")
+    ended = fleet.coordinator.wait(task, timeout_s=10.0)
+    assert (ended.outcome, ended.intents[-1].robot) == ("succeeded", "r2")
+    assert time.monotonic() - died_s < DEADMAN_S
+    assert fleet.coordinator.at_work() == {"r2"}
+
+
+def test_a_death_of_an_earlier_life_takes_nothing_from_the_present_one(fleet: Fleet) -> None:
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    known = fleet.coordinator.look_at(lambda s: s.robots["r1"].epoch)
+    assert isinstance(known, int)
+    fleet.coordinator._lose("r1", "an old death", dead_epoch=known - 1)
+    assert fleet.coordinator.at_work() == {"r1"}
+    fleet.coordinator.died("nobody", reason="never lived")
+    assert fleet.do("ring north").outcome == "succeeded"
 
 
 def test_cancelling_stops_at_once_and_is_no_success(fleet: Fleet) -> None:

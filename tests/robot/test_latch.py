@@ -36,7 +36,8 @@ def test_a_stop_outlives_the_process_that_latched_it(tmp_path: Path) -> None:
     again = latch(tmp_path)
     assert again.reason == "emergency stop by ada"
     holder = again.release(releases(tmp_path))
-    assert holder and holder.person == "ada"
+    assert holder
+    assert holder.person == "ada"
     assert again.reason is None
     assert latch(tmp_path).reason is None
 

@@ -89,8 +89,10 @@ class ToyRunner:
     lasts_s: float = 0.0
     mood: str = "honest"
     latched: bool = False
+    orders: list[str] = field(default_factory=list)
 
     def run(self, order: RunSkill, cancelled: threading.Event) -> tuple[Claim, str]:
+        self.orders.append(order.intent)
         end_s = time.monotonic() + (60.0 if self.mood == "hangs" else self.lasts_s)
         while time.monotonic() < end_s:
             if cancelled.wait(max(0.0, min(0.01, end_s - time.monotonic()))):

@@ -93,9 +93,9 @@ class Agent:
     def start(self) -> None:
         """Come onto the bus."""
         self._ends = [
-            self._bus.subscribe(say.orders_to(self.robot), self._hear),
-            self._bus.subscribe(say.ALL_ROBOTS, self._hear),
-            self._bus.subscribe(say.COORDINATOR, self._hear),
+            self._bus.subscribe(say.orders_to(self.robot), self._take),
+            self._bus.subscribe(say.ALL_ROBOTS, self._take),
+            self._bus.subscribe(say.COORDINATOR, self._take),
         ]
         self._pulse.start()
 
@@ -110,6 +110,11 @@ class Agent:
             self._pulse.join(timeout=5.0)
 
     # Hearing -------------------------------------------------------------------------------------
+
+    def _take(self, message: say.Message) -> None:
+        # What cannot be written down is not followed; without pulses the deadman stops the robot.
+        with suppress(StorageError):
+            self._hear(message)
 
     @singledispatchmethod
     def _hear(self, message: say.Message) -> None:
@@ -269,7 +274,9 @@ class Agent:
         )
 
     def _sightings(self) -> tuple:
-        return tuple(s.to_json() for s in self._runner.look())
+        with suppress(Exception):  # eyes are plug-ins; a robot that is blind reports all the same
+            return tuple(s.to_json() for s in self._runner.look())
+        return ()
 
     def _report(self, message: say.Message) -> None:
         self._bus.publish(say.REPORTS, message)

@@ -23,7 +23,7 @@ from loopwright.robot.coordinator import moves
 from loopwright.robot.coordinator.scheduling.foresight import Foresight
 from loopwright.robot.coordinator.scheduling.schedule import Schedule
 from loopwright.robot.journal import events as happened
-from loopwright.robot.journal.fold import FleetState, IntentState, TaskState, fold
+from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState, fold
 from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain, NoPlan, NotSeen, Problem, WorldMemory
 from loopwright.robot.logic import all_met, unmet
@@ -34,8 +34,6 @@ PULSE_S = 0.3
 """How often everybody says that they live."""
 SILENCE_S = 1.5
 """A robot that was silent for so long is lost."""
-RETURN_S = 10.0
-"""A robot that is back within so long was only begun anew: nothing is impossible for want of it."""
 REPEAT_S = 0.5
 """How often an order is repeated that was not answered."""
 LATENESS_STEP_S = 3.0
@@ -200,6 +198,17 @@ class Coordinator:
         release = say.Release(by=by, signature=signature)
         self._releases[robot] = release
         self._bus.publish(topic, release)
+
+    def died(self, robot: str, *, reason: str) -> None:
+        """Take it from somebody who knows that a robot's process is dead and the robot at rest.
+
+        Its work is given to another at once; of a robot that is only silent nobody knows what it
+        does, and its lease is waited for.
+        """
+        known = self.look_at(lambda state: state.robots.get(robot))
+        if isinstance(known, RobotState):
+            epoch = known.epoch  # of the life that ended; another may have begun when it is heard
+            self._inbox.put(lambda: self._lose(robot, reason, dead_epoch=epoch))
 
     def task(self, identity: str) -> TaskState:
         """Return a task as it stands.
@@ -470,14 +479,24 @@ class Coordinator:
         now_s = time.monotonic()
         for robot in list(self._state.robots.values()):
             if robot.alive and now_s - self._heard_s.get(robot.name, 0.0) > SILENCE_S:
-                reason = f"silent for {SILENCE_S:g} s"
-                self._incarnations.pop(robot.name, None)
-                self._write(happened.RobotLost(robot=robot.name, reason=reason))
+                self._lose(robot.name, f"silent for {SILENCE_S:g} s")
         for intent in moves.open_intents(self._state):
             robot = self._state.robots[intent.robot]
             silent_s = now_s - self._heard_s.get(robot.name, 0.0)
             if not robot.alive and silent_s > say.LEASE_S:
                 self._interrupted(intent, f"{robot.name} was lost: {robot.lost_because}")
+
+    def _lose(self, name: str, reason: str, *, dead_epoch: int | None = None) -> None:
+        """Count on a robot no longer; what it was doing is over only if that life of it is."""
+        robot = self._state.robots[name]
+        if dead_epoch not in (None, robot.epoch):
+            return
+        self._incarnations.pop(name, None)
+        if robot.alive:
+            self._write(happened.RobotLost(robot=name, reason=reason))
+        for intent in moves.open_intents(self._state):
+            if intent.robot == name and intent.epoch == dead_epoch:
+                self._interrupted(intent, f"{name} was lost: {reason}")
 
     # Judging -------------------------------------------------------------------------------------
 
@@ -680,7 +699,8 @@ class Coordinator:
                 return self._brain.plan(self._problem(move))
             except NoPlan as error:
                 may_be_seen = isinstance(error, NotSeen) and time.monotonic() < until_s
-                if not (may_be_seen or self._somebody_may_return()):
+                may_return = not move.keep and self._somebody_may_return()
+                if not (may_be_seen or may_return):
                     raise
                 if self._stopping.wait(REPEAT_S / 2):
                     raise
@@ -703,10 +723,10 @@ class Coordinator:
 
     def _somebody_may_return(self) -> bool:
         """Tell whether a robot fell silent so lately that it may only be beginning anew."""
-        now_s = time.monotonic()
+        now_s, return_s = time.monotonic(), self._rules.return_s
         with self._changed:
             away = [r.name for r in self._state.robots.values() if not r.alive]
-        return any(now_s - self._heard_s.get(name, 0.0) < RETURN_S for name in away)
+        return any(now_s - self._heard_s.get(name, 0.0) < return_s for name in away)
 
     def _planned(self, move: moves.AskPlan, graph: TaskGraph) -> None:
         self._planning.discard(move.task)
@@ -736,12 +756,21 @@ class Coordinator:
         self._write(
             happened.TaskEnded(
                 task=task.id,
-                outcome="failed",
+                outcome=self._outcome_without_plan(task),
                 reason=f"{move.reason}; no other plan: {reason}" if began else reason,
                 refused=not began,
             ),
             cause=task.number,
         )
+
+    def _outcome_without_plan(self, task: TaskState) -> Outcome:
+        """Return how a task ended that nobody knows how to go on with, by the world."""
+        goal = task.graph.goal if task.graph else ()
+        truth = all_met(goal, self._memory.facts()) if goal else None
+        if truth and task.intents:
+            return "succeeded"  # what was done so far was enough
+        doubtful = bool(task.intents) and task.intents[-1].outcome == "unknown"
+        return "unknown" if doubtful and truth is None else "failed"
 
 
 def _judge(ending: _Ending, truth: bool | None, *, has_ensures: bool) -> tuple[Outcome, str]:

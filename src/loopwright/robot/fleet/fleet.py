@@ -152,9 +152,12 @@ def run_fleet(
             bus=bus,
             on_entry=on_entry,
         )
-        robots = stack.enter_context(
-            run_robots(site, tuple(layout.ROBOTS), endpoint, lambda name: _let_rest(cell, name))
-        )
+
+        def bury(robot: str) -> None:
+            if _let_rest(cell, robot):
+                coordinator.died(robot, reason="its process died")
+
+        robots = stack.enter_context(run_robots(site, tuple(layout.ROBOTS), endpoint, bury))
         _raise_the_line(cell, site, release)
         stack.enter_context(_cameras(site, bus))
         coordinator.start()
@@ -182,14 +185,18 @@ def _free_port() -> int:
         return held.getsockname()[1]
 
 
-def _let_rest(cell: Cell, robot: str) -> None:
-    """Ask for the safe state in the place of a process that died, so that only it stops."""
+def _let_rest(cell: Cell, robot: str) -> bool:
+    """Ask for the safe state in the place of a process that died, so that only it stops.
+
+    Returns whether it could: else there is a policy, so the robot may move.
+    """
     try:
         stand_in = cell.policy_side(robot)
     except SafetyError:
-        return  # it lives; what died was no policy yet
+        return False
     stand_in.rest()
     stand_in.close()
+    return True
 
 
 def _raise_the_line(cell: Cell, site: FleetSite, release: str) -> None:

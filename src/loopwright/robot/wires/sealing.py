@@ -22,8 +22,9 @@ from loopwright.core.errors import Untrusted
 from loopwright.robot.messages import MalformedMessage, Message, message_from_json
 from loopwright.robot.wires.secret import FleetSecret
 
-FRESH_S = 5.0
-"""How far the clock of a sender may be from that of a receiver, the way of the message included."""
+FRESH_S = 3.0
+"""How far the clock of a sender may be from that of a receiver, the way of the message included.
+Shorter than the lease of a robot's work: no order is heard after it was given to another."""
 
 Flaw = Literal["forged", "stale", "replayed", "malformed"]
 _MAC_BYTES = hashlib.sha256().digest_size
