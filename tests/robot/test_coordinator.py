@@ -15,11 +15,14 @@ from loopwright.robot.agent.agent import Agent
 from loopwright.robot.agent.intents import IntentLog
 from loopwright.robot.bus import LocalBus
 from loopwright.robot.coordinator.coordinator import Coordinator
+from loopwright.robot.coordinator.expected import ExpectedMemory
 from loopwright.robot.coordinator.moves import Rules
 from loopwright.robot.journal.fold import TaskState, fold
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.knowledge import NotSeen, Problem
+from loopwright.robot.logic import Fact, conditions
 from loopwright.robot.messages import DEADMAN_S
+from loopwright.robot.sighting import Sighting
 from loopwright.robot.task import TaskGraph
 
 RULES = Rules(patience_s=0.3, grace_s=0.5)
@@ -170,6 +173,16 @@ def test_a_death_of_an_earlier_life_takes_nothing_from_the_present_one(fleet: Fl
     assert fleet.coordinator.at_work() == {"r1"}
     fleet.coordinator.died("nobody", reason="never lived")
     assert fleet.do("ring north").outcome == "succeeded"
+
+
+def test_a_plan_is_made_for_the_world_as_it_will_be(tmp_path: Path) -> None:
+    memory = ToyMemory()
+    north, south = Fact("at", ("r1", "north")), Fact("at", ("r1", "south"))
+    memory.take([Sighting(entity="r1", by="r1", time_s=time.time(), relations=(str(north),))])
+    driven = ExpectedMemory(memory, conditions("at(r1, south)", "not at(r1, north)"))
+    assert driven.symbols().true == {south}
+    assert [driven.facts()(fact) for fact in (north, south)] == [False, True]
+    assert memory.symbols().true == {north}, "only the plan is made so"
 
 
 def test_cancelling_stops_at_once_and_is_no_success(fleet: Fleet) -> None:

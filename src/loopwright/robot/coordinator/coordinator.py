@@ -20,6 +20,7 @@ from loopwright.core.errors import InvalidConfig, LoopwrightError, StorageError,
 from loopwright.robot import messages as say
 from loopwright.robot.bus import Bus
 from loopwright.robot.coordinator import moves
+from loopwright.robot.coordinator.expected import ExpectedMemory
 from loopwright.robot.coordinator.scheduling.foresight import Foresight
 from loopwright.robot.coordinator.scheduling.schedule import Schedule
 from loopwright.robot.journal import events as happened
@@ -709,6 +710,8 @@ class Coordinator:
     def _problem(self, move: moves.AskPlan) -> Problem:
         with self._changed:
             task = self._state.tasks[move.task]
+            running = moves.open_intents(self._state)
+            effects = [c for i in running for c in i.contract.bound(i.robot, i.values).ensures]
             return Problem(
                 instruction=task.instruction,
                 goal=task.graph.goal if task.graph else (),
@@ -717,7 +720,7 @@ class Coordinator:
                     for name, robot in self._state.robots.items()
                     if robot.alive and not self._state.is_stopped(name)
                 },
-                memory=self._memory,
+                memory=ExpectedMemory(self._memory, effects),
                 reason=move.reason,
             )
 

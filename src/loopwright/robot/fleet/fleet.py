@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -232,6 +233,8 @@ def _world(site: FleetSite) -> Iterator[None]:
             "loopwright.robot.drivers.warehouse.simulation",
             str(world_folder(site)),
             str(site.worlds),
+            "--parent",
+            str(os.getpid()),
         ],
         stdin=subprocess.DEVNULL,
         stdout=log,

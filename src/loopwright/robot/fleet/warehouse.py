@@ -48,7 +48,7 @@ def cell_of(site: FleetSite) -> CellConfig:
         ring=site.ring,
         bounds=SIMULATED,
         watchdog_hz=50.0,
-        priority=0,
+        priority=50,
     )
 
 

@@ -6,6 +6,10 @@ from loopwright.robot.cerebellum.behaviour import in_background
 from loopwright.robot.skill import Entity, Hands, Motion, Place, SkillSet, skill
 from loopwright.simulation.warehouse.motions import go, plan_put, plan_take, put, take
 
+_DRIVES = ("base", "zone:aisle", "stand:?robot", "surface:?robot")
+"""One robot in the aisle at a time; and who drives neither works on the way, nor leaves while
+somebody takes from it or puts on it."""
+
 
 @skill(
     requires=(
@@ -15,7 +19,7 @@ from loopwright.simulation.warehouse.motions import go, plan_put, plan_take, put
         "free-hand(?robot)",
     ),
     ensures=("holding(?robot, ?object)", "not on(?object, ?surface)", "not free-hand(?robot)"),
-    resources=("arm", "gripper", "surface:?surface"),
+    resources=("arm", "gripper", "stand:?robot", "surface:?surface"),
     longest_s=45.0,
 )
 def pick(hands: Hands, object: Entity, surface: Place, station: Place) -> Motion:
@@ -32,7 +36,7 @@ def pick(hands: Hands, object: Entity, surface: Place, station: Place) -> Motion
         "clear(?surface)",
     ),
     ensures=("on(?object, ?surface)", "not holding(?robot, ?object)", "free-hand(?robot)"),
-    resources=("arm", "gripper", "surface:?surface"),
+    resources=("arm", "gripper", "stand:?robot", "surface:?surface"),
     longest_s=45.0,
 )
 def place(hands: Hands, object: Entity, surface: Place, station: Place) -> Motion:
@@ -43,8 +47,8 @@ def place(hands: Hands, object: Entity, surface: Place, station: Place) -> Motio
 
 @skill(
     requires=("at(?robot, ?start)",),
-    ensures=("at(?robot, ?goal)", "not at(?robot, ?start)"),
-    resources=("base", "zone:aisle"),
+    ensures=("at(?robot, ?goal)", "not at(?robot, ?start)", "not astray(?robot)"),
+    resources=_DRIVES,
     longest_s=60.0,
 )
 def drive(hands: Hands, start: Place, goal: Place) -> Motion:
@@ -55,7 +59,7 @@ def drive(hands: Hands, start: Place, goal: Place) -> Motion:
 @skill(
     requires=("astray(?robot)",),
     ensures=("at(?robot, ?goal)", "not astray(?robot)"),
-    resources=("base", "zone:aisle"),
+    resources=_DRIVES,
     longest_s=60.0,
 )
 def rejoin(hands: Hands, goal: Place) -> Motion:

@@ -6,10 +6,10 @@ is too slow it lets simulated time fall behind rather than take larger steps.
 
 from __future__ import annotations
 
-import signal
+import argparse
 import sys
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from loopwright.robot.drivers.warehouse.signals import (
     write_scene,
     write_state,
 )
+from loopwright.safety.guard.process import Ending
 from loopwright.simulation.warehouse.model import RATE_HZ
 from loopwright.simulation.warehouse.physics import Warehouse
 from loopwright.simulation.warehouse.worldlog import WorldLogWriter, new_log
@@ -30,12 +31,12 @@ SILENT_S = 0.1
 _FARTHEST_BEHIND_S = 0.25
 
 
-def run(folder: Path, ended: threading.Event, log: WorldLogWriter | None = None) -> None:
+def run(folder: Path, ended: Callable[[], bool], log: WorldLogWriter | None = None) -> None:
     """Simulate in real time until told to end.
 
     Args:
         folder: Of the world's shared memory.
-        ended: Set to end.
+        ended: Asked before every step.
         log: Told of every step, so that it can all happen again.
     """
     signals = WorldSignals(folder)
@@ -45,7 +46,7 @@ def run(folder: Path, ended: threading.Event, log: WorldLogWriter | None = None)
     states = {name: signals.state_writer(name) for name in world.robots}
     scene_writer = signals.scene_writer()
     due_s = time.monotonic()
-    while not ended.is_set():
+    while not ended():
         now_s = time.monotonic()
         commands = {name: _applied(read_wanted(r), now_s) for name, r in wanted.items()}
         if log is not None:
@@ -56,7 +57,7 @@ def run(folder: Path, ended: threading.Event, log: WorldLogWriter | None = None)
             write_state(states[name], robot.state(now_s))
         write_scene(scene_writer, world.scene(now_s))
         due_s = max(due_s + 1.0 / RATE_HZ, now_s - _FARTHEST_BEHIND_S)
-        ended.wait(max(0.0, due_s - time.monotonic()))
+        time.sleep(max(0.0, due_s - time.monotonic()))
 
 
 def _logged(
@@ -80,16 +81,14 @@ def _applied(wanted: Wanted | None, now_s: float) -> np.ndarray | None:
 
 
 def main() -> None:
-    """Simulate for whoever started the process.
-
-    The command line names the folder of the shared memory and, if it is to be kept, the folder for
-    the world's log.
-    """
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    signal.signal(signal.SIGINT, lambda *_: ended.set())
-    log = WorldLogWriter(new_log(Path(sys.argv[2]))) if len(sys.argv) > 2 else None
-    run(Path(sys.argv[1]), ended, log)
+    """Simulate as long as whoever started the process lives."""
+    parser = argparse.ArgumentParser(prog="loopwright.robot.drivers.warehouse.simulation")
+    parser.add_argument("world", type=Path, help="folder of the shared memory")
+    parser.add_argument("log", type=Path, nargs="?", help="folder for the log of the world")
+    parser.add_argument("--parent", type=int)
+    given = parser.parse_args()
+    log = WorldLogWriter(new_log(given.log)) if given.log else None
+    run(given.world, Ending(given.parent), log)
 
 
 if __name__ == "__main__":
