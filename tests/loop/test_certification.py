@@ -29,10 +29,10 @@ from loopwright.safety.certificate.issue import approve, issue
 from loopwright.safety.certificate.verify import open_for_deployment
 from loopwright.safety.keys import Holder, KeyRing, SigningKey
 from loopwright.safety.limits import KeepOut, Wall
+from loopwright.safety.occurrence.violation import LimitWatch
 from loopwright.safety.register import Register
 from loopwright.scenarios.point.safety import LIMITS, PointBody
 from loopwright.scenarios.registry import get_scenario
-from loopwright.scenarios.watched import exceeded
 
 ADA, BOB, EVE = SigningKey.new(), SigningKey.new(), SigningKey.new()
 RING = KeyRing(
@@ -205,16 +205,16 @@ def test_what_is_exceeded_is_named() -> None:
         speed=(1.0, 1.0),
         point_speed_m_s=1.2,
     )
-    body = PointBody()
-    assert exceeded(limits, body, measured(0.0, 0.0, (1.0, 0.6))) == ()
-    assert exceeded(limits, body, measured(0.0, 0.96)) == ("position",)
-    assert exceeded(limits, body, measured(0.0, -0.96)) == ("position",)
-    assert exceeded(limits, body, measured(0.0, 0.0, (0.0, -1.1))) == ("speed",)
-    assert exceeded(limits, body, measured(0.0, 0.0, (0.9, 0.9))) == ("point speed",)
-    assert exceeded(limits, body, measured(0.51, 0.0)) == ("wall",)
-    assert exceeded(limits, body, measured(-0.45, 0.05)) == ("keep-out",)
-    assert exceeded(limits, body, measured(-0.39, 0.0)) == ()
-    assert exceeded(limits, body, measured(float("nan"), 0.0)) == ("not finite",)
+    watch = LimitWatch(PointBody(), limits)
+    assert set(watch.exceeded(measured(0.0, 0.0, (1.0, 0.6)))) == set()
+    assert set(watch.exceeded(measured(0.0, 0.96))) == {"position"}
+    assert set(watch.exceeded(measured(0.0, -0.96))) == {"position"}
+    assert set(watch.exceeded(measured(0.0, 0.0, (0.0, -1.1)))) == {"speed"}
+    assert set(watch.exceeded(measured(0.0, 0.0, (0.9, 0.9)))) == {"point speed"}
+    assert set(watch.exceeded(measured(0.51, 0.0))) == {"wall"}
+    assert set(watch.exceeded(measured(-0.45, 0.05))) == {"keep-out"}
+    assert set(watch.exceeded(measured(-0.39, 0.0))) == set()
+    assert set(watch.exceeded(measured(float("nan"), 0.0))) == {"not finite"}
 
 
 def test_the_verbs_lead_from_keys_to_a_verified_certificate(
