@@ -36,14 +36,14 @@ def error_classes() -> list[type[LoopwrightError]]:
                     modules.add(".".join(parts).removesuffix(".__init__"))
         if len(known) == before:
             break
-    for module in modules:
+    for module in sorted(modules):
         importlib.import_module(module)
     found: list[type[LoopwrightError]] = [LoopwrightError]
     for kind in found:
         found += [each for each in kind.__subclasses__() if each not in found]
     inside = [kind for kind in found if kind.__module__.startswith("loopwright.")]
     assert {kind.__name__ for kind in inside} == known
-    return inside
+    return sorted(inside, key=lambda kind: (kind.__module__, kind.__name__))
 
 
 def values(parameter: inspect.Parameter) -> st.SearchStrategy[Any]:
