@@ -118,7 +118,9 @@ def test_behind_a_guard_it_moves_and_stops(tmp_path: Path) -> None:
     recorder.write(tmp_path / "recorder.key")
     ring = KeyRing([Holder(person="o", public=operator.public, roles=frozenset({"operator"}))])
     ring.write(tmp_path / "ring.json")
-    limits = make_limits().to_json()
+    # These servos are slower than those of the arm's model, and its limits have to say so.
+    slow = {"servo_lag_s": LAG_S, "residual": (1.0,) * 7, "delay_s": 0.0}
+    limits = make_limits(overrides=slow).to_json()
     parts = "loopwright.safety.guard.parts"
     box = {"folder": str(tmp_path), "key": str(tmp_path / "recorder.key"), "limits": limits}
     motors = {
