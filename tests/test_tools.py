@@ -140,8 +140,9 @@ class TestFillReadme:
             json.dumps({"name": "gate", "quick": quick, "measurements": [measurement, *others]})
         )
 
-    def test_the_first_targets_and_all_missed_ones_are_shown(self, tmp_path: Path) -> None:
+    def test_the_readme_shows_the_first_target_and_how_many_hold(self, tmp_path: Path) -> None:
         self.result(tmp_path, quick=False)
+        (tmp_path / "gate_other.json").write_text((tmp_path / "gate.json").read_text())
         text = tool("fill_readme").filled(self.README, tmp_path)
         assert text.startswith("before\n<!-- results -->\n| benchmark")
         assert text.endswith("<!-- /results -->\nafter\n")
@@ -149,6 +150,13 @@ class TestFillReadme:
             "| `gate`, 3 of 4 targets hold | false promotions | "
             "0.0123 share of loops (0.01 to 0.02) | 2,000 | <= 0.05 | yes |" in text
         )
+        assert text.count("false promotions") == 1, "a variant is no benchmark of its own"
+        assert "second" not in text
+
+    def test_the_page_shows_all_missed_targets(self, tmp_path: Path) -> None:
+        self.result(tmp_path, quick=False)
+        text = tool("fill_readme").page(tmp_path)
+        assert "3 of 4 targets hold | false promotions" in text
         assert "|  | second |" in text
         assert "|  | lost | 0.5 share of loops (0.01 to 0.02) | 2,000 | <= 0.05 | **no** |" in text
         assert "aside" not in text

@@ -1,8 +1,8 @@
-"""Fill the results table of README.md from ``benchmarks/results``.
+"""Fill the results table of README.md, and docs/results/all.md, from ``benchmarks/results``.
 
-Each benchmark shows its first targets, in the order in which it measured them, and every target
-that it missed. Runs with ``QUICK=1`` are left out. Usage: ``python tools/fill_readme.py`` (or
-``make readme``).
+The README shows the first target of each benchmark, in the order in which it measured them, and how
+many hold; the page shows every target that was missed as well. Runs with ``QUICK=1`` are left out.
+Usage: ``python tools/fill_readme.py`` (or ``make readme``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks/results"
 BLOCK = re.compile(r"(<!-- results -->\n).*?(<!-- /results -->)", re.DOTALL)
+PAGE = ROOT / "docs/results/all.md"
+PAGE_HEAD = """# Every benchmark
+
+Written by `make readme` from the results of `make bench`: the first targets of each benchmark,
+and every target that was missed. The JSON files in `benchmarks/results` hold all that was measured,
+with the machine, the load and the versions.
+
+"""
 SHOWN = 2
-"""Targets shown of each benchmark, besides those it missed."""
+"""Targets shown of each benchmark on the page, besides those it missed."""
 NOTHING_YET = "No results yet: run a benchmark, then `make readme`."
 HEAD = "| benchmark | what | measured | n | target | holds |\n|---|---|---|---|---|---|"
 
@@ -29,7 +37,7 @@ def filled(text: str, results: Path) -> str:
     Raises:
         ValueError: The text has no results block, or more than one.
     """
-    rows = list(_rows(results))
+    rows = list(_rows(results, first=1, missed=False, variants=False))
     block = "\n".join([HEAD, *rows]) if rows else NOTHING_YET
     new, count = BLOCK.subn(lambda match: f"{match[1]}{block}\n{match[2]}", text)
     if count != 1:
@@ -37,8 +45,17 @@ def filled(text: str, results: Path) -> str:
     return new
 
 
-def _rows(results: Path) -> Iterator[str]:
-    for path in sorted(results.glob("*.json")):
+def page(results: Path) -> str:
+    """Return the text of the page with all benchmarks."""
+    rows = _rows(results, first=SHOWN, missed=True, variants=True)
+    return PAGE_HEAD + "\n".join([HEAD, *rows]) + "\n"
+
+
+def _rows(results: Path, *, first: int, missed: bool, variants: bool) -> Iterator[str]:
+    paths = sorted(results.glob("*.json"))
+    for path in paths:
+        if not variants and any(path.stem.startswith(f"{other.stem}_") for other in paths):
+            continue  # the same benchmark, run in another way
         result = json.loads(path.read_text())
         judged = [m for m in result["measurements"] if m["target"]]
         if result["quick"] or not judged:
@@ -46,7 +63,7 @@ def _rows(results: Path) -> Iterator[str]:
         held = sum(bool(m["holds"]) for m in judged)
         label = f"`{result['name']}`, {held} of {len(judged)} targets hold"
         for index, measurement in enumerate(judged):
-            if index < SHOWN or not measurement["holds"]:
+            if index < first or (missed and not measurement["holds"]):
                 yield _row(label, measurement)
                 label = ""
 
@@ -59,7 +76,8 @@ def _row(label: str, measurement: dict[str, Any]) -> str:
     if measurement["compared_with"]:
         measured += f"; {measurement['compared_with']}"
     holds = "yes" if measurement["holds"] else "**no**"
-    cells = [label, measurement["metric"], measured, f"{measurement['n']:,}", measurement["target"]]
+    count = "" if measurement["n"] is None else f"{measurement['n']:,}"
+    cells = [label, measurement["metric"], measured, count, measurement["target"]]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in [*cells, holds]) + " |"
 
 
@@ -69,4 +87,5 @@ def _figure(value: float) -> str:
 
 if __name__ == "__main__":
     README.write_text(filled(README.read_text(), RESULTS))
-    print(f"{README.name}: results written")
+    PAGE.write_text(page(RESULTS))
+    print(f"{README.name} and {PAGE.name}: results written")
