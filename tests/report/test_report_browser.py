@@ -65,6 +65,7 @@ def test_a_whole_report_shows_plays_and_fits(tmp_path: Path, width: int) -> None
         "films",
         "success",
         "decisions",
+        "certificate",
         "imagination",
         "learning",
         "data",
@@ -120,5 +121,5 @@ def test_hostile_text_neither_runs_nor_breaks_the_page(tmp_path: Path) -> None:
     seen, console = look(hostile, tmp_path, width=1280)
     assert console == ""
     assert not seen["injected"]
-    assert len(seen["sections"]) == 9
+    assert len(seen["sections"]) == 10
     assert len(seen["images"]) == 16
