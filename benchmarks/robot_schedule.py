@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from harness import Benchmark, Measurement
 
+from benchmarks.harness import Benchmark, Measurement
 from loopwright.robot.coordinator.moves import AskPlan, FinishTask, IssueIntent, Rules, next_moves
 from loopwright.robot.coordinator.scheduling.durations import Durations
 from loopwright.robot.coordinator.scheduling.foresight import (
