@@ -221,6 +221,15 @@ def test_unknown_outcomes_block_past_the_declared_share() -> None:
     assert why.endswith("; find out why")
 
 
+def test_an_arm_stands_for_itself_whichever_comes_first() -> None:
+    campaign = opened(plan(max_unknown_share=0.02), ListRegister())
+    first, second = (arm for _, arm in campaign.plan.cells)
+    campaign.record(*trials(campaign, "near", second, 5, None))
+    assert campaign.tally.standing([second])[0] == "blocked"
+    assert campaign.tally.standing([first])[0] == "open"
+    assert campaign.tally.open_cells([first]) == (("near", first),)
+
+
 def test_unknown_outcomes_of_any_kind_block() -> None:
     aims = level_aims("D", task_failure=0.5)
     campaign = opened(plan(aims=aims, max_unknown_share=0.0), ListRegister())
