@@ -185,6 +185,32 @@ def test_a_plan_is_made_for_the_world_as_it_will_be(tmp_path: Path) -> None:
     assert memory.symbols().true == {north}, "only the plan is made so"
 
 
+def test_what_somebody_else_is_bringing_about_is_waited_for(fleet: Fleet) -> None:
+    fleet.add("r1", lasts_s=1.0)
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    first = fleet.coordinator.ask("ring north", by="test")
+    _wait(lambda: bool(fleet.runners["r1"].orders))
+    second = fleet.coordinator.ask("ring north", by="another")
+    ended = [fleet.coordinator.wait(task, timeout_s=15.0) for task in (first, second)]
+    assert [(task.outcome, task.reason) for task in ended] == [("succeeded", "")] * 2
+    assert ended[1].plans == 1
+    assert len(fleet.world.acts) == 1
+
+
+def test_what_somebody_else_fails_to_bring_about_is_done(fleet: Fleet) -> None:
+    fleet.add("r1", lasts_s=1.0, mood="gives-up")
+    fleet.wait_for("r1")
+    assert fleet.coordinator
+    fleet.coordinator.ask("ring north", by="test")
+    _wait(lambda: bool(fleet.runners["r1"].orders))
+    second = fleet.coordinator.ask("ring north", by="another")
+    time.sleep(0.3)
+    fleet.runners["r1"].mood = "honest"
+    ended = fleet.coordinator.wait(second, timeout_s=15.0)
+    assert (ended.outcome, ended.reason) == ("succeeded", "")
+
+
 def test_cancelling_stops_at_once_and_is_no_success(fleet: Fleet) -> None:
     fleet.add("r1", lasts_s=5.0)
     fleet.wait_for("r1")

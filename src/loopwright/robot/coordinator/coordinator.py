@@ -697,7 +697,9 @@ class Coordinator:
         until_s = time.monotonic() + self._rules.patience_s
         while True:
             try:
-                return self._brain.plan(self._problem(move))
+                graph = self._brain.plan(self._problem(move))
+                if not self._is_being_done(graph) or self._stopping.wait(REPEAT_S / 2):
+                    return graph
             except NoPlan as error:
                 may_be_seen = isinstance(error, NotSeen) and time.monotonic() < until_s
                 may_return = not move.keep and self._somebody_may_return()
@@ -722,6 +724,15 @@ class Coordinator:
                 },
                 memory=ExpectedMemory(self._memory, effects),
                 reason=move.reason,
+            )
+
+    def _is_being_done(self, graph: TaskGraph) -> bool:
+        """Tell whether a graph has nothing to do, since what runs now is to reach its goal."""
+        if graph.steps or not graph.goal:
+            return False
+        with self._changed:
+            return bool(moves.open_intents(self._state)) and (
+                all_met(graph.goal, self._memory.facts()) is not True
             )
 
     def _somebody_may_return(self) -> bool:
