@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import socket
 import socketserver
@@ -223,9 +224,11 @@ class World:
         movement.ticked_s = now_s
         before, movement.share = movement.share, movement.share + moved_s / movement.lasts_s
         if movement.skill == "drive":
-            goal_m = STATIONS[movement.values["goal"]]
+            goal_m, was_at = STATIONS[movement.values["goal"]], _nearest(self._carts_m[robot])
             way = min(1.0, movement.share)
             self._carts_m[robot] = movement.from_m + way * (goal_m - movement.from_m)
+            if _nearest(self._carts_m[robot]) != was_at:
+                self._note("passed", robot=robot)
         elif before < movement.takes_effect <= movement.share and not self._grip(movement):
             del self._moving[robot]
             return {"done": True, "why": "there is nothing where it should be"}
@@ -259,12 +262,12 @@ class World:
             self._settle(robot)
 
     def _settle(self, robot: str) -> None:
-        """Bring a robot to rest where it is, though not between two stations."""
+        """Bring a robot to rest on its side of the middle, though not between two stations."""
         del self._moving[robot]
         if robot in CARTS:
-            middle_m = sum(STATIONS.values()) / 2
-            if abs(self._carts_m[robot] - middle_m) < NO_REST_M:
-                self._carts_m[robot] = middle_m + NO_REST_M
+            beyond_m = self._carts_m[robot] - sum(STATIONS.values()) / 2
+            if abs(beyond_m) < NO_REST_M:
+                self._carts_m[robot] += math.copysign(NO_REST_M, beyond_m) - beyond_m
         self._note("rest", robot=robot)
 
     # Seeing --------------------------------------------------------------------------------------
@@ -307,15 +310,12 @@ class World:
             return SURFACES[carrier]
         if carrier in self._moving:
             return ""
-        return min(STATIONS, key=lambda s: abs(STATIONS[s] - self._carts_m[carrier]))
+        return _nearest(self._carts_m[carrier])
 
     # The record ----------------------------------------------------------------------------------
 
     def _note(self, what: str, **about: Any) -> None:
-        stations = {
-            cart: min(STATIONS, key=lambda s: abs(STATIONS[s] - x_m))
-            for cart, x_m in self._carts_m.items()
-        }
+        stations = {cart: _nearest(x_m) for cart, x_m in self._carts_m.items()}
         self._history.append(
             {
                 "what": what,
@@ -325,6 +325,10 @@ class World:
                 "station": stations,
             }
         )
+
+
+def _nearest(x_m: float) -> str:
+    return min(STATIONS, key=lambda s: abs(STATIONS[s] - x_m))
 
 
 def _pose(x_m: float, y_m: float, z_m: float) -> tuple[float, ...]:
