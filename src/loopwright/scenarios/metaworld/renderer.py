@@ -17,7 +17,7 @@ import numpy as np
 
 from loopwright.scenarios.metaworld.bodies import dress
 from loopwright.scenarios.metaworld.decimation import cell_for_image, decimate
-from loopwright.simulation.graphics import GlContext, close_at_exit, make_context
+from loopwright.simulation.offscreen import Offscreen
 
 if TYPE_CHECKING:
     import mujoco
@@ -46,53 +46,20 @@ class FastRenderer:
         """
         import mujoco
 
-        self._mujoco = mujoco
-        self._drawn = _drawing_model(model, image_px, body)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._camera.fixedcamid = model.camera(CAMERA).id
-        self._option = mujoco.MjvOption()
-        self._perturbation = mujoco.MjvPerturb()
-        self._scene = mujoco.MjvScene(self._drawn, maxgeom=model.ngeom + model.nsite + 64)
-        for flag in ("SHADOW", "REFLECTION", "FOG", "HAZE"):
-            self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
-        self._viewport = mujoco.MjrRect(0, 0, image_px, image_px)
-        self._pixels = np.empty((image_px, image_px, 3), np.uint8)
-        self._window: GlContext | None = make_context(image_px, image_px)
-        self._window.make_current()
-        self._context = mujoco.MjrContext(self._drawn, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        close_at_exit(self)
+        self._offscreen = Offscreen(_drawing_model(model, image_px, body), image_px, sky=True)
 
     def draw(self, data: mujoco.MjData) -> np.ndarray:
         """Return the image of a state, uint8 ``(image_px, image_px, 3)``, row 0 at the top."""
-        if self._window is None:
-            raise RuntimeError("this renderer is closed")
-        mujoco = self._mujoco
-        self._window.make_current()
-        mujoco.mjv_updateScene(
-            self._drawn,
-            data,
-            self._option,
-            self._perturbation,
-            self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL,
-            self._scene,
-        )
-        mujoco.mjr_render(self._viewport, self._scene, self._context)
-        mujoco.mjr_readPixels(self._pixels, None, self._viewport, self._context)
-        # OpenGL's row 0 is at the bottom and Meta-World's corner cameras hang upside down, so the
-        # rows are right already and only the columns are mirrored.
-        return self._pixels[:, ::-1].copy()
+        # Meta-World's corner cameras hang upside down, so the rows are right already and only the
+        # columns are mirrored.
+        return self._offscreen.draw(data, self._camera)[:, ::-1].copy()
 
     def close(self) -> None:
         """Release the OpenGL context; idempotent."""
-        if self._window is None:
-            return
-        self._window.make_current()
-        self._context.free()
-        self._window.free()
-        self._window = None
+        self._offscreen.close()
 
 
 def _drawing_model(model: mujoco.MjModel, image_px: int, body: str) -> mujoco.MjModel:
