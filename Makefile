@@ -38,6 +38,11 @@ test: $(INSTALLED) system ## Run the quick tests (TEST=tests/core for a part)
 slow: $(INSTALLED) system ## Run the tests that take longer
 	$(BIN)/pytest -m 'slow and not gpu' $(TEST) || [[ $$? -eq 5 ]]
 
+# What was found stays in .hypothesis, and is tried first from then on.
+.PHONY: explore
+explore: $(INSTALLED) system ## Try examples nobody has tried on every law (TEST=tests/robot)
+	$(BIN)/pytest --hypothesis-profile=explore $$(grep -rl --include='test_*.py' hypothesis $(or $(TEST),tests))
+
 # Ruff's cache remembers how an import was sorted before a module of ours appeared: not used.
 .PHONY: check
 check: $(INSTALLED) ## Lint, format, types, import directions, committed text, safety rules
