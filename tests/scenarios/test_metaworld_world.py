@@ -59,7 +59,8 @@ def test_decimation_thins_the_drawing_and_nothing_else():
     simulation = make_simulation(TASK["button-press-v1"])
     coarse = FastRenderer(simulation.model, image_px=64)
     fine = FastRenderer(simulation.model, image_px=480)
-    faces = [int(m.mesh_facenum.sum()) for m in (coarse._drawn, fine._drawn, simulation.model)]
+    models = (coarse.offscreen.model, fine.offscreen.model, simulation.model)
+    faces = [int(m.mesh_facenum.sum()) for m in models]
     assert faces[0] < faces[2] / 3
     assert faces[0] < faces[1] <= faces[2]
     coarse.close()

@@ -33,7 +33,7 @@ class Offscreen:
         """
         import mujoco
 
-        self._mujoco, self._model = mujoco, model
+        self._mujoco, self.model = mujoco, model
         self._option, self._perturbation = mujoco.MjvOption(), mujoco.MjvPerturb()
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + model.nsite + 64)
         for flag in _LEFT_OUT if sky else (*_LEFT_OUT, "SKYBOX"):
@@ -56,7 +56,7 @@ class Offscreen:
         mujoco = self._mujoco
         self._window.make_current()
         mujoco.mjv_updateScene(
-            self._model,
+            self.model,
             data,
             self._option,
             self._perturbation,

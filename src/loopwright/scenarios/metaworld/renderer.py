@@ -49,17 +49,17 @@ class FastRenderer:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._camera.fixedcamid = model.camera(CAMERA).id
-        self._offscreen = Offscreen(_drawing_model(model, image_px, body), image_px, sky=True)
+        self.offscreen = Offscreen(_drawing_model(model, image_px, body), image_px, sky=True)
 
     def draw(self, data: mujoco.MjData) -> np.ndarray:
         """Return the image of a state, uint8 ``(image_px, image_px, 3)``, row 0 at the top."""
         # Meta-World's corner cameras hang upside down, so the rows are right already and only the
         # columns are mirrored.
-        return self._offscreen.draw(data, self._camera)[:, ::-1].copy()
+        return self.offscreen.draw(data, self._camera)[:, ::-1].copy()
 
     def close(self) -> None:
         """Release the OpenGL context; idempotent."""
-        self._offscreen.close()
+        self.offscreen.close()
 
 
 def _drawing_model(model: mujoco.MjModel, image_px: int, body: str) -> mujoco.MjModel:
