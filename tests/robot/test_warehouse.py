@@ -22,33 +22,24 @@ from loopwright.robot.skills.tabletop import drive, pick, place, rejoin
 from loopwright.simulation.warehouse import layout
 from loopwright.simulation.warehouse.body import limits_of, make_body
 from loopwright.simulation.warehouse.driver import WarehouseDriver
-from loopwright.simulation.warehouse.model import arms_of
+from loopwright.simulation.warehouse.hands import SimulatedHands
+from loopwright.simulation.warehouse.model import base_joints
 from loopwright.simulation.warehouse.physics import Warehouse
 
 
-class SimulatedHands:
+class Moving(SimulatedHands):
     """A robot whose ticks move the simulation on, as fast as it goes."""
 
     def __init__(self, world: Warehouse, robot: str) -> None:
-        self.robot, self._world = robot, world
-        self.driver = WarehouseDriver(robot)
-        self.rate_hz = self.driver.rate_hz
-        self.refresh()
-
-    def refresh(self) -> None:
-        state = self._world.robots[self.robot].state(0.0)
-        self.position, self.speed = state.position, state.speed
-        self.driver.held = dict(zip(arms_of(self.robot), state.touched, strict=True))
-
-    def where(self, entity: str) -> np.ndarray:
-        return self._world.scene(0.0).poses[entity]
+        super().__init__(world, robot)
+        self._step = world.step
 
     def run(self, skill: Skill, **values: Any) -> None:
         for command in skill.body(self, **values):
             self.follow(command)
 
     def follow(self, command: np.ndarray | None) -> None:
-        self._world.step({self.robot: self.driver.grips() if command is None else command})
+        self._step({self.robot: self.driver.grips() if command is None else command})
         self.refresh()
 
 
@@ -76,7 +67,7 @@ def holds(memory: Memory, text: str) -> bool | None:
 
 
 def test_a_cube_is_handed_over_by_cart_and_seen_to_be(world: Warehouse, tmp_path: Path) -> None:
-    arm, cart = SimulatedHands(world, "arm-1"), SimulatedHands(world, "cart-1")
+    arm, cart = Moving(world, "arm-1"), Moving(world, "cart-1")
     cart.run(drive, start="store", goal="bench")
     arm.run(pick, object="red-cube", surface="table", station="bench")
     memory = believed(world, tmp_path / "held")
@@ -94,7 +85,7 @@ def test_a_cube_is_handed_over_by_cart_and_seen_to_be(world: Warehouse, tmp_path
 def test_a_robot_that_was_stopped_on_its_way_comes_to_a_station_again(
     world: Warehouse, tmp_path: Path
 ) -> None:
-    cart = SimulatedHands(world, "cart-1")
+    cart = Moving(world, "cart-1")
     half_way = itertools.islice(drive.body(cart, start="store", goal="door"), 600)
     for command in half_way:
         cart.follow(command)
@@ -106,17 +97,33 @@ def test_a_robot_that_was_stopped_on_its_way_comes_to_a_station_again(
 
 
 def test_what_is_out_of_reach_is_given_up_with_the_reason(world: Warehouse) -> None:
-    arm = SimulatedHands(world, "arm-1")
+    arm = Moving(world, "arm-1")
     with pytest.raises(GaveUp, match="out of reach of arm-1"):
         arm.run(pick, object="yellow-cube", surface="shelf", station="store")
     with pytest.raises(GaveUp, match="no hand of arm-1 is where"):
         arm.run(place, object="red-cube", surface="table", station="bench")
     with pytest.raises(GaveUp, match="no place to stand at moon"):
-        SimulatedHands(world, "cart-1").run(drive, start="store", goal="moon")
+        Moving(world, "cart-1").run(drive, start="store", goal="moon")
+
+
+def test_what_an_arm_puts_far_away_a_mover_still_takes(world: Warehouse, tmp_path: Path) -> None:
+    world.place(base_joints("mover-1"), layout.DOCKS["mover-1", "bench"])
+    world.place_object("blue-cube", np.array([0.42, 0.28, 0.44]), 0.0)  # a corner on arm-1's side
+    world.settle()
+    Moving(world, "mover-1").run(pick, object="blue-cube", surface="table", station="bench")
+    assert holds(believed(world, tmp_path), "holding(mover-1, blue-cube)") is True
+
+
+def test_of_two_hands_the_one_takes_that_can_also_give(world: Warehouse, tmp_path: Path) -> None:
+    duo = Moving(world, "duo-1")
+    # It lies nearer to the left hand, which does not reach the cart.
+    duo.run(pick, object="green-cube-2", surface="shelf", station="store")
+    duo.run(place, object="green-cube-2", surface="cart-1", station="store")
+    assert holds(believed(world, tmp_path), "on(green-cube-2, cart-1)") is True
 
 
 def test_a_robot_whose_drive_is_silent_stands_and_keeps_what_it_holds(world: Warehouse) -> None:
-    arm = SimulatedHands(world, "arm-1")
+    arm = Moving(world, "arm-1")
     arm.run(pick, object="red-cube", surface="table", station="bench")
     for _ in range(100):
         world.step({})

@@ -30,8 +30,11 @@ from loopwright.simulation.warehouse.model import (
 _IK_STEPS = 120
 _IK_STEP_S = 0.05
 _CLOSE_M, _CLOSE_RAD = 0.002, 0.02
+_STAYS_COST = 1e3
 _IN_HAND_M = 0.08
 _SPACING_M, _EDGE_M, _CLEAR_M = 0.09, 0.06, 0.085
+_GIVES_M = 0.7
+"""Distance from a shoulder up to which an arm reaches the deck of a cart."""
 _HANDY_M = 0.55
 """Distance from a shoulder at which an arm works best."""
 
@@ -90,17 +93,26 @@ class WarehouseDriver:
             raise GaveUp(f"{self.robot} has no place to stand at {station}")
         return np.array(pose)
 
-    def nearest_arm(self, position: np.ndarray, target_m: np.ndarray) -> str:
-        """Return the arm with a free hand whose shoulder is nearest to a point.
+    def free_arms(self, position: np.ndarray, target_m: np.ndarray) -> list[str]:
+        """Return the arms with a free hand, the one to take something with first.
+
+        That is one that can also give it to a cart that docks beside, then the nearest one.
 
         Raises:
             GaveUp: No hand is free.
         """
         data = self._placed(position)
+        shoulder_m = {arm: data.body(f"{arm}/mount").xpos.copy() for arm in self.arms}
+        decks_m = [np.array(pose[:2]) for pose in layout.DOCKS.values()]
+
+        def order(arm: str) -> tuple[bool, float]:
+            gives = any(_apart(shoulder_m[arm][:2], deck) < _GIVES_M for deck in decks_m)
+            return not gives, _apart(shoulder_m[arm], target_m)
+
         free = [arm for arm in self.arms if not self.held.get(arm)]
         if not free:
             raise GaveUp(f"{self.robot} has no hand free")
-        return min(free, key=lambda arm: _apart(data.body(f"{arm}/mount").xpos, target_m))
+        return sorted(free, key=order)
 
     def nearest_tool(self, position: np.ndarray, target_m: np.ndarray) -> str:
         """Return the arm whose tool is nearest to a point: the one that holds what is there.
@@ -126,8 +138,8 @@ class WarehouseDriver:
             command[self.grip(arm)] = 1.0 if self.held.get(arm) else -1.0
         return command
 
-    def spots(self, hands: Hands, surface: str) -> list[np.ndarray]:
-        """Return where on a surface an object may be put down, the handiest first.
+    def spots(self, hands: Hands, arm: str, surface: str) -> list[np.ndarray]:
+        """Return where on a surface an arm may put down an object, the handiest first.
 
         Each float64 ``(3,)``; the middle of the object goes there. What lies on the surface already
         is kept clear of.
@@ -149,7 +161,7 @@ class WarehouseDriver:
         free = [spot for spot in all_m if all(_apart(spot, other) > _CLEAR_M for other in others_m)]
         if not free:
             raise GaveUp(f"there is no room left on {surface}")
-        shoulder_m = self._placed(hands.position).body(f"{self.arms[0]}/mount").xpos.copy()
+        shoulder_m = self._placed(hands.position).body(f"{arm}/mount").xpos.copy()
         return sorted(free, key=lambda spot: abs(_apart(spot, shoulder_m) - _HANDY_M))
 
     def way(self, start: np.ndarray, goal: str) -> list[np.ndarray]:
@@ -211,12 +223,16 @@ class WarehouseDriver:
         limits = [mink.ConfigurationLimit(self._model)]
         columns = self.columns(arm)
         own = [self._dof[c] for c in columns]
+        # The base and other arms stay: what they would do to come nearer, this arm must do itself.
+        stays = np.full(self._model.nv, _STAYS_COST)
+        stays[own] = 0.0
+        others = mink.DampingTask(self._model, stays)
         for _ in range(_IK_STEPS):
             error = task.compute_error(configuration)
             if np.linalg.norm(error[:3]) < _CLOSE_M and np.linalg.norm(error[3:]) < _CLOSE_RAD:
                 return np.array([configuration.q[self._qpos[c]] for c in columns])
             velocity = mink.solve_ik(
-                configuration, [task], _IK_STEP_S, "daqp", damping=1e-3, limits=limits
+                configuration, [task, others], _IK_STEP_S, "daqp", damping=1e-3, limits=limits
             )
             moved = np.zeros_like(velocity)
             moved[own] = velocity[own]

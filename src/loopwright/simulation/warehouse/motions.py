@@ -6,8 +6,11 @@ it. Whoever runs in real time computes the plan beside the ticks.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +22,10 @@ ABOVE_M = np.array([0.0, 0.0, 0.14])
 OPEN, CLOSED = -1.0, 1.0
 GRASP_S = 0.5
 SLOW = 0.3
+_SPOTS = 6
+"""How many places to put something down are tried."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -33,14 +40,14 @@ class Approach:
 
 
 def plan_take(hands: Hands, entity: str) -> Approach:
-    """Return how the nearest free arm comes to an object that is in sight.
+    """Return how an arm with a free hand comes to an object that is in sight.
 
     Raises:
         GaveUp: It is not seen, out of reach, or no hand is free.
     """
     pose = hands.where(entity)
-    arm = hands.driver.nearest_arm(hands.position, pose[:3])
-    return _approach(hands, arm, [pose[:3].copy()], _heading(pose))
+    arms = hands.driver.free_arms(hands.position, pose[:3])
+    return _first(lambda arm: _approach(hands, arm, [pose[:3].copy()], _heading(pose)), arms)
 
 
 def take(hands: Hands, approach: Approach) -> Motion:
@@ -55,7 +62,7 @@ def plan_put(hands: Hands, entity: str, surface: str) -> Approach:
         GaveUp: No hand holds it, or there is no room in reach.
     """
     arm = hands.driver.nearest_tool(hands.position, hands.where(entity)[:3])
-    return _approach(hands, arm, hands.driver.spots(hands, surface), 0.0)
+    return _approach(hands, arm, hands.driver.spots(hands, arm, surface), 0.0)
 
 
 def put(hands: Hands, approach: Approach) -> Motion:
@@ -101,18 +108,27 @@ def _visit(hands: Hands, approach: Approach, *, before: float, after: float) -> 
     yield from move(hands, columns, approach.above, keep=keep, pace=SLOW)
 
 
-def _approach(hands: Hands, arm: str, spots: list[np.ndarray], heading_rad: float) -> Approach:
+def _approach(hands: Hands, arm: str, spots: Sequence[np.ndarray], heading_rad: float) -> Approach:
     """Return joints above and at the first spot that is in reach."""
-    why = "there is nowhere to go"
-    for spot_m in spots[:6]:
-        try:
-            above = hands.driver.reach(arm, hands.position, spot_m + ABOVE_M, heading_rad)
-            near = _with(hands, arm, above)
-            at = hands.driver.reach(arm, near, spot_m, heading_rad)
-            return Approach(arm=arm, above=above, at=at)
-        except GaveUp as gave_up:
-            why = str(gave_up)
-    raise GaveUp(why)
+
+    def to(spot_m: np.ndarray) -> Approach:
+        above = hands.driver.reach(arm, hands.position, spot_m + ABOVE_M, heading_rad)
+        at = hands.driver.reach(arm, _with(hands, arm, above), spot_m, heading_rad)
+        return Approach(arm=arm, above=above, at=at)
+
+    return _first(to, spots[:_SPOTS])
+
+
+def _first(plan: Callable[[T], Approach], choices: Sequence[T]) -> Approach:
+    """Return the first plan that can be made.
+
+    Raises:
+        GaveUp: None can; why the last one cannot.
+    """
+    for choice in choices[:-1]:
+        with contextlib.suppress(GaveUp):
+            return plan(choice)
+    return plan(choices[-1])
 
 
 def _with(hands: Hands, arm: str, joints: np.ndarray) -> np.ndarray:
