@@ -276,6 +276,8 @@ def test_no_decision_breaks_a_law(
             obeys(history, move)
         nothing_waits_without_a_reason(history, moves)
         nothing_is_held_twice(history.state)
+        open_now = [t for t in history.state.tasks.values() if t.status != "ended"]
+        assert list(history.state.open_tasks) == open_now, "the oldest first, and no other"
     assert fold(history.entries) == history.state, "deciding changes nothing"
 
 

@@ -5,7 +5,7 @@ The same events in the same order give the same state, on any machine, after any
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import Literal
@@ -144,6 +144,8 @@ class FleetState:
     """Robots whose stop somebody pressed, with who did; None stands for the whole fleet."""
     held: dict[str, str] = field(default_factory=dict)
     """Robots that say themselves that they may not move, and why."""
+    _open: dict[str, TaskState] = field(default_factory=dict)
+    """Of the tasks those that are not over: deciding must not slow down with what is past."""
 
     def apply(self, entry: Entry) -> None:
         """Take one event into account."""
@@ -161,7 +163,11 @@ class FleetState:
     @property
     def open_tasks(self) -> tuple[TaskState, ...]:
         """Tasks that are not over, the oldest first."""
-        return tuple(t for t in self.tasks.values() if t.status != "ended")
+        return tuple(self._open.values())
+
+    def newest_tasks(self) -> Iterator[TaskState]:
+        """Yield all tasks, the newest first."""
+        return reversed(self.tasks.values())
 
     @singledispatchmethod
     def _apply(self, event: happened.Event, entry: Entry) -> None:
@@ -188,7 +194,7 @@ class FleetState:
 
     @_apply.register
     def _(self, event: happened.TaskAsked, entry: Entry) -> None:
-        self.tasks[event.task] = TaskState(
+        self.tasks[event.task] = self._open[event.task] = TaskState(
             id=event.task,
             trace=event.trace,
             instruction=event.instruction,
@@ -261,6 +267,7 @@ class FleetState:
     @_apply.register
     def _(self, event: happened.TaskEnded, entry: Entry) -> None:
         task = self.tasks[event.task]
+        self._open.pop(task.id, None)
         task.ended_s = entry.time_s
         task.status, task.outcome, task.reason = "ended", event.outcome, event.reason
         task.refused, task.cancelled = event.refused, event.cancelled

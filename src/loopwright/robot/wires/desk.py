@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
 from loopwright.core.errors import UnknownName
@@ -112,13 +113,12 @@ class Desk:
 
     def tasks(self, *, status: TaskStatus | None = None, limit: int = 100) -> list[Plain]:
         """Return the newest tasks, the oldest of them first."""
-        return self._read(
-            lambda s: [
-                views.task_summary(t)
-                for t in list(s.tasks.values())
-                if status is None or t.status == status
-            ][-limit:]
-        )
+
+        def read(state: FleetState) -> list[Plain]:
+            found = (t for t in state.newest_tasks() if status is None or t.status == status)
+            return [views.task_summary(t) for t in islice(found, limit)][::-1]
+
+        return self._read(read)
 
     def task(self, identity: str) -> Plain:
         """Return a task.
@@ -201,13 +201,14 @@ class Desk:
 
         def read(state: FleetState) -> Plain:
             contracts = _contracts(state)
-            tasks = list(state.tasks.values())
-            shown = [t for t in tasks[:-_TASKS_SHOWN] if t.status != "ended"]
+            newest = list(islice(state.newest_tasks(), _TASKS_SHOWN))[::-1]
+            shown = {t.id for t in newest}
+            older = [t for t in state.open_tasks if t.id not in shown]
             return {
                 "number": state.number,
                 "time_s": now_s,
                 "robots": [views.robot_glance(r, state) for _, r in sorted(state.robots.items())],
-                "tasks": [views.task_view(t, contracts) for t in (*shown, *tasks[-_TASKS_SHOWN:])],
+                "tasks": [views.task_view(t, contracts) for t in (*older, *newest)],
                 "things": things,
                 "cameras": list(self.cameras()),
             }
