@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from loopwright.core.errors import InvalidConfig
@@ -83,6 +83,20 @@ class TaskGraph:
     def step(self, identity: str) -> Step:
         """Return the step with that id."""
         return next(s for s in self.steps if s.id == identity)
+
+    def numbered(self, plan: int) -> TaskGraph:
+        """Return the graph with steps told apart from those of earlier plans of its task.
+
+        Args:
+            plan: Which plan of the task this is, from 1.
+        """
+        if plan == 1:
+            return self
+        names = {s.id: f"{s.id}~{plan}" for s in self.steps}
+        steps = (
+            replace(s, id=names[s.id], after=tuple(names[a] for a in s.after)) for s in self.steps
+        )
+        return replace(self, steps=tuple(steps))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""

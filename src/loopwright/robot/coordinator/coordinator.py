@@ -13,20 +13,22 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from loopwright.core.errors import InvalidConfig, LoopwrightError, StorageError, UnknownName
 from loopwright.robot import messages as say
 from loopwright.robot.bus import Bus
 from loopwright.robot.coordinator import moves
-from loopwright.robot.coordinator.expected import ExpectedMemory
+from loopwright.robot.coordinator.ending import Ending
+from loopwright.robot.coordinator.planning import Planning
 from loopwright.robot.coordinator.scheduling.foresight import Foresight
 from loopwright.robot.coordinator.scheduling.schedule import Schedule
 from loopwright.robot.journal import events as happened
-from loopwright.robot.journal.fold import FleetState, IntentState, RobotState, TaskState, fold
+from loopwright.robot.journal.fold import FleetState, IntentState, TaskState, fold
 from loopwright.robot.journal.journal import Entry, Journal
-from loopwright.robot.knowledge import Brain, NoPlan, NotSeen, Problem, WorldMemory
+from loopwright.robot.knowledge import Brain, WorldMemory
 from loopwright.robot.logic import all_met, unmet
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.task import Outcome, TaskGraph
@@ -40,17 +42,7 @@ REPEAT_S = 0.5
 LATENESS_STEP_S = 3.0
 """An expected lateness is written down again when it has changed by more than this."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """An attempt that is over, and waits for the world to be seen."""
-
-    claim: say.Claim | None
-    """None: nobody can say, for the robot or its agent died."""
-    reason: str
-    lasted_s: float
-    since_s: float
-    """Wall clock; only what was seen after it counts."""
+T = TypeVar("T")
 
 
 class Coordinator:
@@ -84,11 +76,17 @@ class Coordinator:
         self._changed = threading.Condition()
         self._heard_s: dict[str, float] = {}
         self._incarnations: dict[str, str] = {}
-        self._endings: dict[str, _Ending] = {}
+        self._endings: dict[str, Ending] = {}
         self._releases: dict[str | None, say.Release] = {}
         self._questions: dict[str, float] = {}
-        self._planning: set[str] = set()
-        self._tried: dict[str, tuple[object, ...]] = {}
+        self._planning = Planning(
+            brain=brain,
+            memory=memory,
+            rules=self._rules,
+            glance=self.look_at,
+            look=lambda: self._inbox.put(self._look),
+            deliver=lambda move, found: self._inbox.put(lambda: self._answered(move, found)),
+        )
         self._foresight = Foresight(
             self._state, lambda found: self._inbox.put(lambda: self._foresee(found))
         )
@@ -119,6 +117,7 @@ class Coordinator:
     def close(self) -> None:
         """End; nothing is lost, a later coordinator goes on. Idempotent."""
         self._stopping.set()
+        self._planning.close()
         self._inbox.put(lambda: None)
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
@@ -207,7 +206,7 @@ class Coordinator:
         does, and its lease is waited for.
         """
         known = self.look_at(lambda state: state.robots.get(robot))
-        if isinstance(known, RobotState):
+        if known is not None:
             epoch = known.epoch  # of the life that ended; another may have begun when it is heard
             self._inbox.put(lambda: self._lose(robot, reason, dead_epoch=epoch))
 
@@ -239,7 +238,7 @@ class Coordinator:
         """Return the robots that have reported for work to this coordinator, and are not lost."""
         return frozenset(self._incarnations)
 
-    def look_at(self, reader: Callable[[FleetState], object]) -> object:
+    def look_at(self, reader: Callable[[FleetState], T]) -> T:
         """Return what ``reader`` makes of the state, while nothing changes."""
         with self._changed:
             return reader(self._state)
@@ -450,7 +449,7 @@ class Coordinator:
         self._see(message.sightings)
         if intent is None or not intent.is_open or message.intent in self._endings:
             return
-        self._endings[intent.id] = _Ending(
+        self._endings[intent.id] = Ending(
             claim=message.claim,
             reason=message.reason,
             lasted_s=message.lasted_s,
@@ -467,13 +466,13 @@ class Coordinator:
                 self._order(intent)  # the bus lost it
                 return
             never = "the order never reached the robot"
-            self._close(intent, "failed", _Ending(None, never, 0.0, intent.issued_s))
+            self._close(intent, "failed", Ending(None, never, 0.0, intent.issued_s))
         elif message.standing == "interrupted":
             self._interrupted(intent, "the robot's agent died while it ran")
 
     def _interrupted(self, intent: IntentState, reason: str) -> None:
         self._endings.setdefault(
-            intent.id, _Ending(claim=None, reason=reason, lasted_s=0.0, since_s=time.time())
+            intent.id, Ending(claim=None, reason=reason, lasted_s=0.0, since_s=time.time())
         )
 
     def _miss_the_silent(self) -> None:
@@ -516,7 +515,7 @@ class Coordinator:
             elif truth is None and ensures and self._waited_s(identity) < self._rules.patience_s:
                 self._look()
             else:
-                outcome, reason = _judge(ending, truth, has_ensures=bool(ensures))
+                outcome, reason = ending.judged(truth, has_ensures=bool(ensures))
                 missing = tuple(str(c) for c in unmet(ensures, facts))
                 self._close(intent, outcome, replace(ending, reason=reason), unmet=missing)
 
@@ -524,7 +523,7 @@ class Coordinator:
         self,
         intent: IntentState,
         outcome: Outcome,
-        ending: _Ending,
+        ending: Ending,
         *,
         unmet: tuple[str, ...] = (),
     ) -> None:
@@ -589,8 +588,7 @@ class Coordinator:
         if isinstance(move, moves.IssueIntent):
             self._issue(move)
         elif isinstance(move, moves.AskPlan):
-            if not (move.keep and self._has_tried(move.task)):
-                self._plan(move)
+            self._planning.ask(move, self._state)
         elif isinstance(move, moves.AskCancel):
             self._cancel_intent(move)
         elif isinstance(move, moves.AskLook):
@@ -661,97 +659,24 @@ class Coordinator:
                 proven = schedule.proof == "optimal"
                 self._write(happened.TaskLate(task=identity, late_s=late_s, proven=proven))
 
-    def _has_tried(self, task: str) -> bool:
-        """Tell whether a graph was asked for already with these robots; from now on it was."""
-        robots = self._state.robots.values()
-        at_work = {r.name for r in robots if r.alive and not self._state.is_stopped(r.name)}
-        stands = self._state.tasks[task]
-        now = (frozenset(at_work), stands.plans, len(stands.intents))
-        had = self._tried.get(task)
-        self._tried[task] = now
-        return had == now
+    # Planning ------------------------------------------------------------------------------------
 
-    # Planning, in a thread of its own ------------------------------------------------------------
-
-    def _plan(self, move: moves.AskPlan) -> None:
-        if move.task in self._planning:
-            return
-        self._planning.add(move.task)
-
-        def think() -> None:
-            try:
-                graph = self._plan_with_patience(move)
-            except NoPlan as error:
-                text = str(error)
-                self._inbox.put(lambda: self._refused(move, text))
-            except Exception as error:  # noqa: BLE001 - a plug-in; the task must not hang on it
-                text = f"the planner {self._brain.name} failed: {type(error).__name__}: {error}"
-                self._inbox.put(lambda: self._refused(move, text))
-            else:
-                self._inbox.put(lambda: self._planned(move, graph))
-
-        threading.Thread(target=think, name=f"plan {move.task}", daemon=True).start()
-
-    def _plan_with_patience(self, move: moves.AskPlan) -> TaskGraph:
-        """Return the brain's graph; what it misses is looked for, and who is away waited for."""
-        until_s = time.monotonic() + self._rules.patience_s
-        while True:
-            try:
-                graph = self._brain.plan(self._problem(move))
-                if not self._is_being_done(graph) or self._stopping.wait(REPEAT_S / 2):
-                    return graph
-            except NoPlan as error:
-                may_be_seen = isinstance(error, NotSeen) and time.monotonic() < until_s
-                may_return = not move.keep and self._somebody_may_return()
-                if not (may_be_seen or may_return):
-                    raise
-                if self._stopping.wait(REPEAT_S / 2):
-                    raise
-                self._inbox.put(self._look)
-
-    def _problem(self, move: moves.AskPlan) -> Problem:
-        with self._changed:
-            task = self._state.tasks[move.task]
-            running = moves.open_intents(self._state)
-            effects = [c for i in running for c in i.contract.bound(i.robot, i.values).ensures]
-            return Problem(
-                instruction=task.instruction,
-                goal=task.graph.goal if task.graph else (),
-                robots={
-                    name: replace(robot)
-                    for name, robot in self._state.robots.items()
-                    if robot.alive and not self._state.is_stopped(name)
-                },
-                memory=ExpectedMemory(self._memory, effects),
-                reason=move.reason,
-            )
-
-    def _is_being_done(self, graph: TaskGraph) -> bool:
-        """Tell whether a graph has nothing to do, since what runs now is to reach its goal."""
-        if graph.steps or not graph.goal:
-            return False
-        with self._changed:
-            return bool(moves.open_intents(self._state)) and (
-                all_met(graph.goal, self._memory.facts()) is not True
-            )
-
-    def _somebody_may_return(self) -> bool:
-        """Tell whether a robot fell silent so lately that it may only be beginning anew."""
-        now_s, return_s = time.monotonic(), self._rules.return_s
-        with self._changed:
-            away = [r.name for r in self._state.robots.values() if not r.alive]
-        return any(now_s - self._heard_s.get(name, 0.0) < return_s for name in away)
-
-    def _planned(self, move: moves.AskPlan, graph: TaskGraph) -> None:
-        self._planning.discard(move.task)
+    def _answered(self, move: moves.AskPlan, found: TaskGraph | str) -> None:
+        self._planning.heard(move)
         task = self._state.tasks[move.task]
         # While it was thought about, a step may have become possible and been begun.
         if task.status in ("ended", "cancelling") or task.open_intents:
             return
+        if isinstance(found, TaskGraph):
+            self._planned(task, move, found)
+        elif not move.keep:  # else the robot that it lacks may come back
+            self._refused(task, move, found)
+
+    def _planned(self, task: TaskState, move: moves.AskPlan, graph: TaskGraph) -> None:
         self._write(
             happened.TaskPlanned(
                 task=task.id,
-                graph=_numbered(graph, task.plans + 1).to_json(),
+                graph=graph.numbered(task.plans + 1).to_json(),
                 planner=self._brain.name,
                 reason=move.reason,
             ),
@@ -759,13 +684,7 @@ class Coordinator:
             durable=False,  # who acts on it writes that down durably; else it is planned again
         )
 
-    def _refused(self, move: moves.AskPlan, reason: str) -> None:
-        self._planning.discard(move.task)
-        task = self._state.tasks[move.task]
-        if task.status in ("ended", "cancelling") or task.open_intents:
-            return
-        if move.keep:
-            return  # the robot that it lacks may come back
+    def _refused(self, task: TaskState, move: moves.AskPlan, reason: str) -> None:
         began = bool(task.intents)
         self._write(
             happened.TaskEnded(
@@ -785,32 +704,3 @@ class Coordinator:
             return "succeeded"  # what was done so far was enough
         doubtful = bool(task.intents) and task.intents[-1].outcome == "unknown"
         return "unknown" if doubtful and truth is None else "failed"
-
-
-def _judge(ending: _Ending, truth: bool | None, *, has_ensures: bool) -> tuple[Outcome, str]:
-    """Return how an attempt ended: by the world, and never better than the robot itself says."""
-    reason = ending.reason
-    if ending.claim not in (None, "finished"):
-        held = "; its effects hold nevertheless" if truth else ""
-        return "failed", f"{ending.claim}: {reason}{held}"
-    if truth is True:
-        return "succeeded", "" if ending.claim else f"{reason}; its effects were seen afterwards"
-    said = "the robot says it is done" if ending.claim else reason
-    if truth is False:
-        return "failed", f"{said}, but the world is not as it should be"
-    if not has_ensures:
-        return "unknown", f"{said}; the skill ensures nothing that could be observed"
-    return "unknown", f"{said}; what it ensures could not be seen"
-
-
-def _numbered(graph: TaskGraph, plan: int) -> TaskGraph:
-    """Return a graph whose steps are told apart from those of earlier graphs of the task."""
-    if plan == 1:
-        return graph
-    names = {s.id: f"{s.id}~{plan}" for s in graph.steps}
-    return replace(
-        graph,
-        steps=tuple(
-            replace(s, id=names[s.id], after=tuple(names[a] for a in s.after)) for s in graph.steps
-        ),
-    )

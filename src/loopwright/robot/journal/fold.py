@@ -144,8 +144,12 @@ class FleetState:
     """Robots whose stop somebody pressed, with who did; None stands for the whole fleet."""
     held: dict[str, str] = field(default_factory=dict)
     """Robots that say themselves that they may not move, and why."""
-    _open: dict[str, TaskState] = field(default_factory=dict)
+    _open: dict[str, TaskState] = field(init=False)
     """Of the tasks those that are not over: deciding must not slow down with what is past."""
+
+    def __post_init__(self) -> None:
+        """Find the tasks that are open."""
+        self._open = {name: t for name, t in self.tasks.items() if t.status != "ended"}
 
     def apply(self, entry: Entry) -> None:
         """Take one event into account."""

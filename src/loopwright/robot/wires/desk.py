@@ -6,9 +6,8 @@ The desk itself checks no token: each wire does, before it comes here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from itertools import islice
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol
 
 from loopwright.core.errors import UnknownName
 from loopwright.robot.coordinator.coordinator import Coordinator
@@ -23,8 +22,6 @@ from loopwright.robot.task import TaskGraph
 from loopwright.robot.wires import views
 from loopwright.robot.wires.graphs import read_graph
 from loopwright.robot.wires.views import Plain
-
-_T = TypeVar("_T")
 
 _TASKS_SHOWN = 12
 """How many of the newest tasks are shown at a glance, besides all that are not over."""
@@ -108,6 +105,7 @@ class Desk:
         self._cameras = cameras
         self._glance: tuple[float, Plain] | None = None
         self._coordinator, self._memory, self._journal = coordinator, memory, journal
+        self._read = coordinator.look_at
 
     # Looking -------------------------------------------------------------------------------------
 
@@ -302,9 +300,6 @@ class Desk:
         names = self._read(lambda s: tuple(s.robots))
         if robot is not None and robot not in names:
             raise UnknownName("robot", robot, names)
-
-    def _read(self, reader: Callable[[FleetState], _T]) -> _T:
-        return cast(_T, self._coordinator.look_at(reader))
 
 
 def _at_work(state: FleetState) -> dict[str, RobotState]:
