@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from toy_robots import SKILLS, ToyBrain, ToyMemory, ToyRunner, ToyWorld
 
+from loopwright.core.errors import UnknownName
 from loopwright.robot.agent.agent import Agent
 from loopwright.robot.agent.intents import IntentLog
 from loopwright.robot.bus import LocalBus
@@ -317,3 +318,26 @@ def test_the_state_is_a_fold_over_the_journal(fleet: Fleet) -> None:
     again = fold(Journal(fleet.folder / "journal.db").entries())
     same = fleet.coordinator.look_at(lambda s: s.tasks == again.tasks and s.epoch == again.epoch)
     assert same
+
+
+def test_a_task_that_is_long_past_is_still_told_of(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.robot.coordinator.coordinator.REMEMBERED", 1)
+    assert fleet.coordinator is not None
+    fleet.coordinator.close()
+    coordinator = fleet.begin()
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    first = coordinator.ask("ring north", by="me")
+    assert coordinator.wait(first, timeout_s=20.0).outcome == "succeeded"
+    second = coordinator.ask("ring south", by="me")
+    coordinator.wait(second, timeout_s=20.0)
+    assert coordinator.look_at(lambda s: list(s.tasks)) == [second]
+    began_s = time.monotonic()
+    past = coordinator.wait(first, timeout_s=20.0)
+    assert time.monotonic() - began_s < 5.0, "what is over is not waited for"
+    assert (past.status, past.outcome) == ("ended", "succeeded")
+    assert [i.outcome for i in past.intents] == ["succeeded"]
+    with pytest.raises(UnknownName, match=second):
+        coordinator.wait(second[:-1] + "x", timeout_s=20.0)

@@ -96,8 +96,11 @@ def test_skills_are_tools_with_types_and_promises(fleet: OpenFleet) -> None:
 
 def test_a_client_asks_calls_a_skill_and_looks(fleet: OpenFleet) -> None:
     async def act(client: Client) -> list[Any]:
+        asked = await call(client, "task_ask", instruction="ring south", wait_s=20)
+        task = asked.structured_content["id"]
         return [
-            await call(client, "task_ask", instruction="ring south", wait_s=20),
+            asked,
+            await call(client, "events", task=task),
             await call(client, "skill_ring", bell="north", robot="r1"),
             await call(client, "task_list"),
             await call(client, "memory_where", thing="red-cube"),
@@ -108,7 +111,7 @@ def test_a_client_asks_calls_a_skill_and_looks(fleet: OpenFleet) -> None:
         entity="red-cube", by="camera-1", time_s=time.time(), pose=(1, 2, 3, 1, 0, 0, 0)
     )
     fleet.memory.take((seen,))
-    asked, rung, listed, where, events = through(fleet, "operate", act)
+    asked, of_one, rung, listed, where, events = through(fleet, "operate", act)
     for done in (asked, rung):
         assert not done.is_error
         assert done.structured_content["outcome"] == "succeeded"
@@ -116,6 +119,14 @@ def test_a_client_asks_calls_a_skill_and_looks(fleet: OpenFleet) -> None:
     assert where.structured_content["where"]["seen_by"] == "camera-1"
     assert [name for _, name in fleet.runner.world.acts] == ["ring", "ring"]
     assert events.structured_content["events"][-1]["kind"] == "task-ended"
+    assert [event["kind"] for event in of_one.structured_content["events"]] == [
+        "task-asked",
+        "task-planned",
+        "intent-issued",
+        "intent-started",
+        "intent-ended",
+        "task-ended",
+    ]
 
 
 def test_a_lying_skill_is_an_error_to_the_client(fleet: OpenFleet) -> None:

@@ -32,7 +32,7 @@ def main(
         json_output: Print JSON: every task with its graph and attempts.
     """
     with journal_of(folder) as journal:
-        state = fold(journal.entries())
+        state = fold(journal.lately(limit))
     contracts = {name: c for robot in state.robots.values() for name, c in robot.skills.items()}
     tasks = [task_view(task, contracts) for task in list(state.tasks.values())[-limit:]]
     if json_output:

@@ -42,6 +42,9 @@ REPEAT_S = 0.5
 LATENESS_STEP_S = 3.0
 """An expected lateness is written down again when it has changed by more than this."""
 
+REMEMBERED = 10_000
+"""Of how many tasks that are over the state is held in memory; of others the journal is asked."""
+
 T = TypeVar("T")
 
 
@@ -71,7 +74,7 @@ class Coordinator:
         self._journal, self._memory, self._brain, self._bus = journal, memory, brain, bus
         self._rules = rules or moves.Rules()
         self._on_entry = on_entry
-        self._state = fold(journal.entries())
+        self._state = fold(journal.lately(REMEMBERED), remembers=REMEMBERED)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._heard_s: dict[str, float] = {}
@@ -217,10 +220,12 @@ class Coordinator:
             UnknownName: There is no such task.
         """
         with self._changed:
-            if identity not in self._state.tasks:
-                raise UnknownName("task", identity, self._state.tasks)
-            found = self._state.tasks[identity]
-            return replace(found, intents=[replace(i) for i in found.intents])
+            if found := self._state.tasks.get(identity):
+                return replace(found, intents=[replace(i) for i in found.intents])
+            lately = list(self._state.tasks)
+        if found := fold(self._journal.around(identity)).tasks.get(identity):
+            return found
+        raise UnknownName("task", identity, lately)
 
     def wait(self, identity: str, *, timeout_s: float) -> TaskState:
         """Return a task once it is over, or as it stands when time is up."""
@@ -229,7 +234,7 @@ class Coordinator:
             while True:
                 task = self._state.tasks.get(identity)
                 left_s = until_s - time.monotonic()
-                if (task and task.status == "ended") or left_s <= 0 or self.failure:
+                if task is None or task.status == "ended" or left_s <= 0 or self.failure:
                     break
                 self._changed.wait(left_s)
         return self.task(identity)
@@ -317,9 +322,13 @@ class Coordinator:
             raise raised[0]
 
     def _write(
-        self, *events: happened.Event, cause: int | None = None, durable: bool = True
+        self,
+        *events: happened.Event,
+        task: str | None = None,
+        cause: int | None = None,
+        durable: bool = True,
     ) -> None:
-        entries = self._journal.append(events, cause=cause, durable=False)
+        entries = self._journal.append(events, task=task, cause=cause, durable=False)
         self._unsynced |= durable
         for entry in entries:
             self._state.apply(entry)
@@ -349,7 +358,7 @@ class Coordinator:
             intent = self._state.intents.get(message.intent)
             if intent and intent.is_open and not intent.started:
                 started = happened.IntentStarted(intent=intent.id)
-                self._write(started, cause=intent.number, durable=False)
+                self._write(started, task=intent.task, cause=intent.number, durable=False)
         elif isinstance(message, say.Ended):
             self._ended(message)
         elif isinstance(message, say.Standing):
@@ -538,6 +547,7 @@ class Coordinator:
                 unmet=unmet,
                 lasted_s=ending.lasted_s,
             ),
+            task=intent.task,
             cause=intent.number,
         )
         self._foresight.learn(intent)
@@ -653,9 +663,13 @@ class Coordinator:
         """Take a new schedule, and say what it tells of deadlines."""
         self._schedule = schedule
         for identity in {placed.task for placed in schedule.placed} - set(schedule.stuck):
-            task = self._state.tasks[identity]
+            task = self._state.tasks.get(identity)
             late_s = schedule.late_s.get(identity, 0.0)
-            if task.status != "ended" and abs(late_s - task.expected_late_s) > LATENESS_STEP_S:
+            if (
+                task
+                and task.status != "ended"
+                and abs(late_s - task.expected_late_s) > LATENESS_STEP_S
+            ):
                 proven = schedule.proof == "optimal"
                 self._write(happened.TaskLate(task=identity, late_s=late_s, proven=proven))
 

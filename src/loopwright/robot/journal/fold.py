@@ -5,6 +5,7 @@ The same events in the same order give the same state, on any machine, after any
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
@@ -144,12 +145,18 @@ class FleetState:
     """Robots whose stop somebody pressed, with who did; None stands for the whole fleet."""
     held: dict[str, str] = field(default_factory=dict)
     """Robots that say themselves that they may not move, and why."""
+    remembers: int | None = None
+    """Of how many tasks that are over it keeps the state, of the last ones; None keeps all."""
     _open: dict[str, TaskState] = field(init=False)
     """Of the tasks those that are not over: deciding must not slow down with what is past."""
+
+    _ended: deque[str] = field(init=False)
+    """The others, in the order in which they ended."""
 
     def __post_init__(self) -> None:
         """Find the tasks that are open."""
         self._open = {name: t for name, t in self.tasks.items() if t.status != "ended"}
+        self._ended = deque(name for name in self.tasks if name not in self._open)
 
     def apply(self, entry: Entry) -> None:
         """Take one event into account."""
@@ -271,10 +278,17 @@ class FleetState:
     @_apply.register
     def _(self, event: happened.TaskEnded, entry: Entry) -> None:
         task = self.tasks[event.task]
-        self._open.pop(task.id, None)
+        if self._open.pop(task.id, None):
+            self._ended.append(task.id)
         task.ended_s = entry.time_s
         task.status, task.outcome, task.reason = "ended", event.outcome, event.reason
         task.refused, task.cancelled = event.refused, event.cancelled
+        while self.remembers is not None and len(self._ended) > self.remembers:
+            self._forget(self._ended.popleft())
+
+    def _forget(self, identity: str) -> None:
+        for intent in self.tasks.pop(identity).intents:
+            del self.intents[intent.id]
 
     @_apply.register
     def _(self, event: happened.StopPressed, entry: Entry) -> None:
@@ -294,9 +308,14 @@ class FleetState:
             self.held.pop(event.robot, None)
 
 
-def fold(entries: Iterable[Entry]) -> FleetState:
-    """Return the state that a journal leads to."""
-    state = FleetState()
+def fold(entries: Iterable[Entry], *, remembers: int | None = None) -> FleetState:
+    """Return the state that a journal leads to.
+
+    Args:
+        entries: Events in order.
+        remembers: Of how many tasks that are over the state is kept; None keeps all.
+    """
+    state = FleetState(remembers=remembers)
     for entry in entries:
         state.apply(entry)
     return state

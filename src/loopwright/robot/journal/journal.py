@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loopwright.core.digest import canonical_json
 from loopwright.core.errors import DamagedData, StorageError, WorkspaceBusy
@@ -21,12 +22,25 @@ _SCHEMA = (
         number INTEGER PRIMARY KEY, time_s REAL NOT NULL, monotonic_s REAL NOT NULL,
         kind TEXT NOT NULL, task TEXT, cause INTEGER, data TEXT NOT NULL) STRICT""",
     "CREATE INDEX IF NOT EXISTS events_of_task ON events (task, number)",
+    "CREATE INDEX IF NOT EXISTS tasks_asked ON events (task) WHERE kind = 'task-asked'",
+    """CREATE INDEX IF NOT EXISTS tasks_ended ON events (number, task) WHERE kind = 'task-ended'""",
     """CREATE TRIGGER IF NOT EXISTS events_stay BEFORE UPDATE ON events
         BEGIN SELECT raise(ABORT, 'the journal is append-only'); END""",
     """CREATE TRIGGER IF NOT EXISTS events_remain BEFORE DELETE ON events
         BEGIN SELECT raise(ABORT, 'the journal is append-only'); END""",
 )
-VERSION = 1
+VERSION = 2
+_OF = {
+    "one": "task = :task",
+    "one and the fleet": "(task IS NULL OR task = :task)",
+    # Of the open tasks and those that ended last.
+    "late ones and the fleet": """(task IS NULL OR task IN (
+        SELECT task FROM events WHERE kind = 'task-asked' AND task NOT IN (
+            SELECT task FROM events WHERE kind = 'task-ended'
+            ORDER BY number DESC LIMIT -1 OFFSET :ended)))""",
+    "all": "true",
+}
+"""Of which tasks events are wanted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,16 +168,32 @@ class Journal:
             since: The number of the last event that is known already.
             limit: At most so many, so that a long journal holds nobody up.
         """
-        query = "SELECT number, time_s, task, cause, kind, data FROM events WHERE number > ?"
-        values: list[object] = [since]
-        if task is not None:
-            query, values = query + " AND task = ?", [since, task]
-        query, values = (
-            query + " ORDER BY number LIMIT ?",
-            [*values, -1 if limit is None else limit],
+        of = "all" if task is None else "one"
+        return self._select(of, task=task, since=since, limit=-1 if limit is None else limit)
+
+    def around(self, task: str) -> Iterator[Entry]:
+        """Yield the events of one task and those of no task: who was there, and was stopped."""
+        return self._select("one and the fleet", task=task)
+
+    def lately(self, ended: int) -> Iterator[Entry]:
+        """Yield what one must know to go on, in a time that does not grow with all that is past.
+
+        These are the events of no task, of the open tasks, and of those that ended last.
+
+        Args:
+            ended: How many tasks that are over are remembered.
+        """
+        return self._select("late ones and the fleet", ended=ended)
+
+    def _select(self, of: str, *, since: int = 0, limit: int = -1, **given: Any) -> Iterator[Entry]:
+        query = (
+            "SELECT number, time_s, task, cause, kind, data FROM events"
+            f" WHERE number > :since AND {_OF[of]} ORDER BY number LIMIT :limit"
         )
         with self._lock, self._own_errors():
-            rows = self._connection.execute(query, values).fetchall()
+            rows = self._connection.execute(
+                query, {"since": since, "limit": limit, **given}
+            ).fetchall()
         for number, time_s, of_task, cause, kind, data in rows:
             try:
                 plain = json.loads(data)

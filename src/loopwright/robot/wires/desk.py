@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from loopwright.core.errors import UnknownName
 from loopwright.robot.coordinator.coordinator import Coordinator
-from loopwright.robot.journal.fold import FleetState, RobotState, TaskState, TaskStatus
+from loopwright.robot.journal.fold import FleetState, RobotState, TaskStatus
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.logic import Symbols
 from loopwright.robot.memory.estimate import Estimate
@@ -124,7 +124,7 @@ class Desk:
         Raises:
             UnknownName: There is no such task.
         """
-        return self._read(lambda s: views.task_view(_task(s, identity), _contracts(s)))
+        return views.task_view(self._coordinator.task(identity), self._read(_contracts))
 
     def result(self, identity: str) -> Plain:
         """Return how a task ended, or stands.
@@ -132,11 +132,11 @@ class Desk:
         Raises:
             UnknownName: There is no such task.
         """
-        return self._read(lambda s: views.task_summary(_task(s, identity)))
+        return views.task_summary(self._coordinator.task(identity))
 
     def roboos_plan(self, identity: str) -> Plain:
         """Return the plan of a task in RoboOS's form."""
-        return self._read(lambda s: views.roboos_plan(_task(s, identity).graph))
+        return views.roboos_plan(self._coordinator.task(identity).graph)
 
     def robots(self) -> list[Plain]:
         """Return all robots, the lost ones too."""
@@ -317,9 +317,3 @@ def _relations(name: str, symbols: Symbols) -> dict[str, list[str]]:
         if len(fact.args) == 2 and fact.args[0] == name:
             found.setdefault(fact.name, []).append(fact.args[1])
     return found
-
-
-def _task(state: FleetState, identity: str) -> TaskState:
-    if identity not in state.tasks:
-        raise UnknownName("task", identity, state.tasks)
-    return state.tasks[identity]
