@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from loopwright.core.errors import UnknownName
-from loopwright.robot.drivers.warehouse.cameras import EVERY_S, NoPicture, WarehouseCameras
+from loopwright.robot.drivers.warehouse.cameras import EVERY_S, WarehouseCameras
 from loopwright.robot.drivers.warehouse.signals import WorldSignals
+from loopwright.robot.knowledge import NoPicture
 
 
 @pytest.fixture

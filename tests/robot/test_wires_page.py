@@ -13,8 +13,8 @@ import pytest
 from browser_pipe import NEEDS_BROWSER, Browser, browser
 from wires_fleet import OpenFleet, open_fleet
 
-from loopwright.core.errors import StorageError
 from loopwright.robot.drivers.warehouse.painter import encode_jpeg
+from loopwright.robot.knowledge import NoPicture
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.wires import page
 
@@ -31,7 +31,7 @@ class TwoCameras:
         import numpy as np
 
         if name == "broken":
-            raise StorageError("the lens is off")
+            raise NoPicture("the lens is off")
         return encode_jpeg(np.full((36, 48, 3), 128, np.uint8))
 
 
@@ -113,7 +113,8 @@ def test_a_camera_shows_a_picture_or_says_why_not(fleet: OpenFleet) -> None:
         assert picture.headers["x-content-type-options"] == "nosniff"
         assert picture.content[:2] == b"\xff\xd8"
         broken = client.get("/cameras/broken")
-        assert (broken.status_code, broken.json()["message"]) == (503, "the lens is off")
+        assert broken.status_code == 503
+        assert broken.json() == {"error": "no-picture", "message": "the lens is off"}
         assert "did you mean 'hall'" in client.get("/cameras/hal").json()["message"]
 
 

@@ -41,6 +41,10 @@ class NotSeen(NoPlan):
     """There is none by what is known, and something is not known: it may help to look."""
 
 
+class NoPicture(LoopwrightError):
+    """A camera has nothing to show just now."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
     """What a brain is asked."""

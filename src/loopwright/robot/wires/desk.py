@@ -75,7 +75,7 @@ class Cameras(Protocol):
 
         Raises:
             UnknownName: There is no such camera.
-            LoopwrightError: There is no picture.
+            NoPicture: It has nothing to show just now.
         """
         ...
 
@@ -222,7 +222,7 @@ class Desk:
 
         Raises:
             UnknownName: There is no such camera.
-            LoopwrightError: There is no picture.
+            NoPicture: It has nothing to show just now.
         """
         if self._cameras is None or camera not in self._cameras.names:
             raise UnknownName("camera", camera, self.cameras())

@@ -27,7 +27,7 @@ from loopwright.core.errors import (
 from loopwright.robot.access import Access, AccessRole, NotAllowedHere
 from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.journal.journal import Journal
-from loopwright.robot.knowledge import NoPlan
+from loopwright.robot.knowledge import NoPicture, NoPlan
 from loopwright.robot.wires.desk import Cameras, Desk, StopButton, Whereabouts
 
 try:
@@ -336,6 +336,7 @@ _CODES: tuple[tuple[type[LoopwrightError], int, str], ...] = (
     (NoPlan, 422, "refused"),
     (InvalidConfig, 400, "invalid"),
     (UsageError, 400, "invalid"),
+    (NoPicture, 503, "no-picture"),
     (StorageError, 503, "not-written"),
     (WorkspaceBusy, 503, "busy"),
     (LoopwrightError, 500, "failed"),

@@ -9,18 +9,15 @@ import threading
 import time
 from pathlib import Path
 
-from loopwright.core.errors import LoopwrightError, UnknownName
+from loopwright.core.errors import UnknownName
 from loopwright.robot.drivers.warehouse.painter import CAMERAS, LENGTH
+from loopwright.robot.knowledge import NoPicture
 
 EVERY_S = 0.5
 """All cameras together paint so often at most; who asks sooner gets the picture there is."""
 FIRST_WITHIN_S, WITHIN_S = 30.0, 10.0
 IDLE_S = 60.0
 """A painter whom nobody asked for so long goes home."""
-
-
-class NoPicture(LoopwrightError):
-    """A camera has no picture to show."""
 
 
 class WarehouseCameras:
