@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,9 @@ _NEEDED_BYTES = 2 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell ignores it for what runs in the background, and so would every command under test.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Thousands of fsyncs on a busy disk would take most of the suite's time.
     if config.option.basetemp is None and os.access(_MEMORY, os.W_OK) and _roomy(_MEMORY):
         config.option.basetemp = tempfile.mkdtemp(prefix="loopwright-tests-", dir=_MEMORY)

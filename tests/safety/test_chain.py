@@ -456,7 +456,7 @@ def test_heads_are_signed_while_another_thread_appends(tmp_path: Path) -> None:
     signer = threading.Thread(target=lambda: [writer.checkpoint() for _ in range(30)])
     signer.start()
     numbers = []
-    while signer.is_alive():
+    while signer.is_alive() or len(numbers) < 3:
         numbers.append(writer.append(16, b"x" * 100))
     writer.close()
     report = verify_chain(tmp_path / "a", RING, tmp_path / "heads")
