@@ -216,7 +216,8 @@ class Journal:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION):
             raise DamagedData(
-                f"{self.path} is a journal of version {version}, this reads {VERSION}"
+                f"{self.path} is a journal of version {version}, this reads {VERSION}: look at it "
+                "with the loopwright that wrote it, and let the fleet begin in another folder"
             )
 
     @contextmanager
