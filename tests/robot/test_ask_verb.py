@@ -9,7 +9,8 @@ import pytest
 from wires_fleet import open_fleet
 
 from loopwright.cli.verbs import ask
-from loopwright.robot.fleet.site import FleetSite
+from loopwright.robot.fleet.site import FleetSilent, FleetSite
+from loopwright.robot.journal.journal import Journal
 
 
 def test_a_deadline_that_will_be_missed_is_told_before_and_after(
@@ -30,3 +31,12 @@ def test_a_deadline_that_will_be_missed_is_told_before_and_after(
         said = capsys.readouterr()
         assert "deadline" not in said.out
         assert not said.err
+
+
+def test_where_no_fleet_is_it_is_said_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(FleetSilent, match="loopwright up tabletop"):
+        ask.main("ring north", folder=tmp_path)
+    site = FleetSite(tmp_path)
+    Journal(site.journal).close()  # one has been there, and is gone
+    with pytest.raises(FleetSilent, match="loopwright up tabletop"):
+        ask.main("ring north", folder=tmp_path)

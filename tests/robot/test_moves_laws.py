@@ -320,6 +320,21 @@ def test_a_robot_that_comes_back_without_its_skill_does_not_end_the_coordinator(
     assert history.moves() == [AskCancel(intent.id, "it took longer than 30 s")]
 
 
+def test_a_coordinator_that_has_only_begun_waits_for_robots_that_were_lost_long_ago() -> None:
+    history = begin([True] * len(FACTS), 0.0)
+    history.plan_for(history.state.tasks["t1"], 0)
+    for _ in ROBOTS:
+        history.lose(0)
+    history.pass_time(2)
+    (given_up,) = history.moves()
+    assert isinstance(given_up, AskPlan)
+    assert not given_up.keep
+    history.write(happened.CoordinatorStarted(epoch=2))
+    assert history.moves() == []
+    history.pass_time(2)
+    assert history.moves() == [given_up]
+
+
 def test_a_graph_that_calls_a_skill_wrongly_is_planned_anew() -> None:
     history = begin([True] * len(FACTS), 0.0)
     history.plan_for(history.state.tasks["t1"], 5)

@@ -9,7 +9,7 @@ from typing import Any
 
 from loopwright.core.errors import LoopwrightError, MissingExtra
 from loopwright.robot.access import Access, AccessRole
-from loopwright.robot.fleet.site import FleetSite
+from loopwright.robot.fleet.site import FleetSilent, FleetSite
 from loopwright.robot.journal.journal import Journal
 
 try:
@@ -22,10 +22,6 @@ DEFAULT_FOLDER = Path("runs/fleet")
 
 class FleetRefused(LoopwrightError):
     """The fleet answered, and said no; the message says why."""
-
-
-class FleetSilent(LoopwrightError):
-    """Nobody answers where the fleet should be."""
 
 
 class FleetDoor:
@@ -67,7 +63,7 @@ def fleet_door(
         timeout_s: How long to wait for an answer.
 
     Raises:
-        DamagedData: No fleet runs there; the message says what to type.
+        FleetSilent: No fleet runs there; the message says what to type.
     """
     url, token = site.read_address(), Access.read(site.tokens).tokens[role]
     headers = {"Authorization": f"Bearer {token}"}

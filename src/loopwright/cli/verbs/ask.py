@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from loopwright.cli.fleet_door import DEFAULT_FOLDER, fleet_door
-from loopwright.robot.fleet.site import FleetSite
+from loopwright.cli.fleet_door import DEFAULT_FOLDER, fleet_door, site_of
 
 
 def main(
@@ -29,7 +28,7 @@ def main(
         folder: The fleet's folder.
         json_output: Print the result as JSON.
     """
-    with fleet_door(FleetSite(folder.resolve()), "operate") as door:
+    with fleet_door(site_of(folder), "operate") as door:
         asked = {"instruction": instruction, "deadline_s": within}
         task = str(door.ask("POST", "/tasks", json=asked)["task"])
         result: dict[str, Any] = {}

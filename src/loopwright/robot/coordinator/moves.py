@@ -129,17 +129,18 @@ def _waits_for_robots(state: FleetState, now_s: float, rules: Rules) -> bool:
     robots = state.robots.values()
     alive = [r for r in robots if r.alive]
     if not alive:
-        return any(may_return(r, now_s, rules) for r in robots)
+        return any(may_return(state, r, now_s, rules) for r in robots)
     return all(state.is_stopped(r.name) for r in alive)
 
 
-def may_return(robot: RobotState, now_s: float, rules: Rules) -> bool:
-    """Tell whether a robot was lost so lately that it may come back."""
-    return (
-        not robot.alive
-        and robot.lost_s is not None
-        and 0.0 <= now_s - robot.lost_s < rules.return_s
-    )
+def may_return(state: FleetState, robot: RobotState, now_s: float, rules: Rules) -> bool:
+    """Tell whether a robot was lost so lately that it may come back.
+
+    A coordinator that has only just begun cannot know yet who would have come back meanwhile.
+    """
+    if robot.alive or robot.lost_s is None:
+        return False
+    return 0.0 <= now_s - max(robot.lost_s, state.began_s) < rules.return_s
 
 
 def open_intents(state: FleetState) -> tuple[IntentState, ...]:
@@ -293,7 +294,7 @@ class _View:
         self, reason: str, *robots: RobotState, otherwise: Outcome | None = "failed"
     ) -> _Prospect:
         """Do without some robots; if one was lost just now, that does not end the task yet."""
-        if not any(may_return(r, self.now_s, self.rules) for r in robots):
+        if not any(may_return(self.state, r, self.now_s, self.rules) for r in robots):
             return _Prospect(verdict=self._another_plan(reason, otherwise))
         if self.task.plans < self.rules.plans:
             return _Prospect(verdict=AskPlan(self.task.id, reason, keep=True))

@@ -135,7 +135,7 @@ class Planning:
     def _somebody_may_return(self, state: FleetState) -> bool:
         """Tell whether a robot fell silent so lately that it may only be beginning anew."""
         now_s = time.time()
-        return any(moves.may_return(r, now_s, self._rules) for r in state.robots.values())
+        return any(moves.may_return(state, r, now_s, self._rules) for r in state.robots.values())
 
 
 def _at_work(state: FleetState) -> list[str]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loopwright.core.digest import digest_bytes
-from loopwright.core.errors import DamagedData, SafetyError, StorageError, WorkspaceBusy
+from loopwright.core.errors import LoopwrightError, SafetyError, StorageError, WorkspaceBusy
 from loopwright.robot.access import Access
 from loopwright.robot.latch import read_stop, sign_release, write_releases
 from loopwright.robot.wires.secret import FleetSecret
@@ -33,6 +33,10 @@ from loopwright.safety.guard.stops import sign_release as sign_line_release
 from loopwright.safety.keys import Holder, KeyRing, Role, SigningKey
 
 _SHARED = Path("/dev/shm")
+
+
+class FleetSilent(LoopwrightError):
+    """Nobody answers where the fleet should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +221,12 @@ class FleetSite:
         """Return where the fleet can be reached.
 
         Raises:
-            DamagedData: It does not run.
+            FleetSilent: It does not run.
         """
         try:
             return str(json.loads(self.address.read_text())["url"])
         except (OSError, ValueError, KeyError) as error:
-            raise DamagedData(
+            raise FleetSilent(
                 f"no fleet runs in {self.folder}; start one with: loopwright up tabletop"
             ) from error
 

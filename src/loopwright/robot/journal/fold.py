@@ -136,6 +136,8 @@ class FleetState:
     """Everything that the coordinator knows; rebuilt by :func:`fold`."""
 
     epoch: int = 0
+    began_s: float = 0.0
+    """Wall clock of when the newest coordinator took over."""
     number: int = 0
     """Of the last event."""
     tasks: dict[str, TaskState] = field(default_factory=dict)
@@ -186,7 +188,7 @@ class FleetState:
 
     @_apply.register
     def _(self, event: happened.CoordinatorStarted, entry: Entry) -> None:
-        self.epoch = event.epoch
+        self.epoch, self.began_s = event.epoch, entry.time_s
 
     @_apply.register
     def _(self, event: happened.RobotJoined, entry: Entry) -> None:
