@@ -305,10 +305,10 @@ class Session:
         self.overloads: Counter[str] = Counter()
         self.stops: list[str] = []
 
-    def run(self) -> None:
+    def run(self, lists: tuple[str, ...]) -> None:
         """Carry out what has no row yet."""
         done = {row.id for row in self.rows}
-        left = [(i, name) for name in LISTS for i in read_list(name) if i.id not in done]
+        left = [(i, name) for name in lists for i in read_list(name) if i.id not in done]
         while left:
             left = self._with_one_fleet(left)
 
@@ -445,7 +445,7 @@ def main(
             rows = [plan_row(i, list_) for list_ in lists for i in read_list(list_)]
         else:
             session = Session(folder, bench, again)
-            session.run()
+            session.run(lists)
             rows = session.rows
             minutes = sum(row.seconds for row in rows) / 60
             bench.note(f"from word to end the instructions took {minutes:.0f} minutes in all")

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from loopwright.robot.brain.language import words
@@ -14,6 +15,10 @@ from loopwright.robot.brain.language.wish import Ambiguous, NotUnderstood, Phras
 
 _EXAMPLE = "例如“把红色方块放到门边的托盘上”"
 _PAUSES = "，。；！？,.;!?"
+_TAKING = re.compile(
+    r"[拿取挑选找](?![起着住到在进回至给])(?=[^，。；！？,.;!?\s]{1,12}[放搬送移带运挪摆][到在进])"
+)
+"""``拿两个方块放到托盘上`` is ``把两个方块放到托盘上``."""
 _MARKS = (*words.CHINESE_OBJECT, *words.CHINESE_FROM)
 
 
@@ -28,7 +33,10 @@ def wishes(text: str, nouns: Iterable[str]) -> tuple[Wish, ...]:
         NotUnderstood: A part of it is no sentence of the language.
         Ambiguous: It does not say how many.
     """
+    for turn, plain in words.CHINESE_TURNS.items():
+        text = text.replace(turn, plain)
     _refuse_what_is_no_request(text)
+    text = _TAKING.sub("把", text)
     found: list[Wish] = []
     for clause in _clauses(_cut(text, frozenset(nouns))):
         found.append(_wish(clause, text, found[-1] if found else None))
@@ -120,6 +128,8 @@ def _wish(clause: list[str], said: str, before: Wish | None) -> Wish:
         # Without 把, what stands before the verb is what it is about.
         what, who = who, []
     if kind == "go":
+        if after[-1] in ("去", "来") and len(after) > 1:  # "到架子那边去"
+            to = _phrase(after[:-1], said)
         return Wish(kind=kind, what=_phrases(what, said, start) if what else (), to=to)
     if not what:
         raise NotUnderstood(f"“{said}”没有说清是什么；{_EXAMPLE} (what is meant?)")

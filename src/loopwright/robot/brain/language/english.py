@@ -67,7 +67,7 @@ def _tokens(text: str, nouns: frozenset[str]) -> list[str]:
         token if token in known else words.ENGLISH_SYNONYMS.get(token, corrected(token, known))
         for token in _TOKEN.findall(plain)
     ]
-    tokens = _mind(tokens)
+    tokens = _without_contrast(_mind(tokens))
     _refuse_what_is_no_request(tokens)
     return [
         token
@@ -88,6 +88,19 @@ def _mind(tokens: list[str]) -> list[str]:
         else:
             found.append(token)
     return found
+
+
+def _without_contrast(tokens: list[str]) -> list[str]:
+    """Return ``on the shelf, not on the table`` without what the first place says already."""
+    for place in range(1, len(tokens) - 2):
+        if tokens[place : place + 2] != [",", "not"] or tokens[place + 2] not in words.ENGLISH_TO:
+            continue
+        said, rest = tokens[:place], tokens[place + 2 :]
+        end = next((n for n, t in enumerate(rest) if t in (*_ENDS, ",")), len(rest))
+        joined = any(t in words.ENGLISH_JOINTS for t in rest[:end])
+        if _destination(said) is not None and _verb(rest[:end]) is None and not joined:
+            return said + _without_contrast(rest[end:])
+    return tokens
 
 
 def _refuse_what_is_no_request(tokens: list[str]) -> None:
@@ -115,6 +128,7 @@ def _known() -> frozenset[str]:
             *words.ENGLISH_EXCEPT, *words.ENGLISH_JOINTS, *words.ENGLISH_FILLERS,
             *words.ENGLISH_SPEAKER, *words.ENGLISH_STATE, *words.ENGLISH_ANYTHING,
             *words.ENGLISH_NOT, *words.ENGLISH_WHEN, *words.ENGLISH_QUESTIONS,
+            *words.ENGLISH_BEING, *words.ENGLISH_HOLDING, *words.ENGLISH_LACKING,
         }
     )  # fmt: skip
 
@@ -133,6 +147,9 @@ def _clauses(tokens: list[str]) -> list[list[str]]:
                 found[-1].append(token)  # the comma in "mover-1, go" says nothing
         else:
             found[-1].append(token)
+    for clause in found:
+        while clause and clause[-1] == ",":
+            clause.pop()
     return [clause for clause in found if clause]
 
 
@@ -182,7 +199,8 @@ def _is_causing(tokens: list[str], place: int) -> bool:
 
 
 def _lemma(verb: str) -> str:
-    for lemma in (verb, verb.removesuffix("s"), verb.removesuffix("es"), verb[:-3] + "y"):
+    carries = verb[:-3] + "y" if verb.endswith("ies") else verb
+    for lemma in (verb, verb.removesuffix("s"), verb.removesuffix("es"), carries):
         if lemma in words.ENGLISH_VERBS:
             return lemma
     return verb
@@ -227,8 +245,11 @@ def _action(kind: WishKind, rest: list[str], said: str, by: Phrase | None) -> Wi
 
 def _without_verb(clause: list[str], said: str, before: Wish | None) -> Wish:
     """Return what is wanted without a verb: ``I need this on that``, ``red cube to the tray``."""
-    if clause[0] in ("want", "need"):
+    is_state = any(t in (*words.ENGLISH_BEING, *words.ENGLISH_HOLDING) for t in clause)
+    if clause[0] in ("want", "need") or (clause[0] in words.ENGLISH_CAUSING and is_state):
         return _state(clause[1:], said)
+    if lacking := _lacking(clause, said):
+        return lacking
     split = _destination(clause)
     again = before is not None and before.kind in ("put", "go")
     if split and (clause[split] in ("to", "onto") or again):
@@ -239,15 +260,32 @@ def _without_verb(clause: list[str], said: str, before: Wish | None) -> Wish:
     raise NotUnderstood(f"{said!r} has no verb that is known here ({known}); say it {_EXAMPLE}")
 
 
+def _lacking(clause: list[str], said: str) -> Wish | None:
+    """Return the wish of ``the tray should have the red cube on it``; None if it is none."""
+    place = next((n for n, t in enumerate(clause) if t in words.ENGLISH_LACKING), 0)
+    who = [t for t in clause[:place] if t not in words.ENGLISH_AUXILIARY]
+    what = clause[place + 1 :]
+    if what[-2:] in (["on", "it"], ["in", "it"]):
+        what = what[:-2]
+    if not who or not what or _destination(what) is not None:
+        return None
+    return Wish(kind="give", what=_phrases(what, said), to=_phrase(who, said))
+
+
 def _state(tokens: list[str], said: str) -> Wish:
     """Return the wish that something be somewhere."""
     tokens = [t for t in tokens if t not in ("be", "should", "must", "shall", "will")]
     while tokens and tokens[0] in ("that", "that-is", "there", "is", "to", "ensure"):
         tokens = tokens[1:]
     tokens = [t for t in tokens if t not in ("is", "are")]
+    if held := next((n for n, t in enumerate(tokens) if t in words.ENGLISH_HOLDING), None):
+        by, what = _phrase(tokens[:held], said), _phrases(tokens[held + 1 :], said)
+        return Wish(kind="hold", what=what, by=by)
     split = _destination(tokens)
     if split is None:
         raise NotUnderstood(f"{said!r} does not say where; say it {_EXAMPLE}")
+    if split and tokens[split - 1] in words.ENGLISH_BEING:
+        tokens, split = [*tokens[: split - 1], *tokens[split:]], split - 1
     to = _phrase(tokens[split + 1 :], said)
     return Wish(kind="be", what=_phrases(tokens[:split], said), to=to)
 

@@ -7,16 +7,26 @@ from loopwright.robot.brain.language.wish import WishKind
 ENGLISH_VERBS: dict[str, WishKind] = {
     **dict.fromkeys(
         ("bring", "carry", "deliver", "move", "place", "put", "set", "transport", "return", "drop",
-         "load", "stack", "lay", "transfer", "relocate"),
+         "load", "stack", "lay", "transfer", "relocate", "leave",
+         "shift", "slide", "haul", "stow", "store", "position", "stick", "pop", "ferry", "deposit"),
         "put",
     ),
-    **dict.fromkeys(("get", "fetch", "collect", "take", "remove"), "take"),
+    **dict.fromkeys(("get", "fetch", "collect", "take", "remove", "retrieve"), "take"),
     **dict.fromkeys(("pick", "grab", "grasp", "hold", "lift"), "hold"),
-    **dict.fromkeys(("drive", "go", "send", "come", "travel", "navigate", "head"), "go"),
+    **dict.fromkeys(("drive", "go", "send", "come", "travel", "navigate", "head", "proceed"), "go"),
     **dict.fromkeys(("hand", "give", "pass"), "give"),
-    **dict.fromkeys(("swap", "exchange", "switch"), "swap"),
-    **dict.fromkeys(("ensure", "be"), "be"),
+    **dict.fromkeys(("swap", "exchange", "switch", "trade"), "swap"),
+    **dict.fromkeys(("ensure", "be", "belong"), "be"),
 }  # fmt: skip
+ENGLISH_BEING = (
+    "delivered", "placed", "put", "moved", "brought", "taken", "carried", "returned", "transported",
+    "dropped", "loaded", "stacked", "set", "stored", "kept", "left", "parked", "positioned", "sent",
+    "driven", "waiting", "standing", "sitting", "lying", "located", "resting", "needed", "required",
+)  # fmt: skip
+"""Before a place it says no more than to be there: ``the cart waiting at the bench``."""
+ENGLISH_LACKING = ("needs", "need", "lacks")
+"""Behind a place: what shall come there, ``the tray needs the red cube``."""
+ENGLISH_HOLDING = ("holding", "gripping", "grasping")
 ENGLISH_CAUSING = ("have", "let", "ask", "tell", "make", "use", "want", "need", "order", "get")
 """What comes before the name of whoever shall do it."""
 ENGLISH_AUXILIARY = ("should", "must", "shall", "will", "to")
@@ -34,7 +44,8 @@ ENGLISH_EXCEPT = ("except", "but")
 ENGLISH_JOINTS = ("and", "then", "afterwards", "next", "while", "meanwhile")
 ENGLISH_FILLERS = (
     "please", "kindly", "can", "could", "would", "you", "now", "up", "down", "over", "robot",
-    "robots", "first", "finally", "also", "hey", "ok", "okay", "thanks", "hello",
+    "robots", "first", "finally", "also", "hey", "ok", "okay", "thanks", "hello", "exactly", "just",
+    "simply",
 )  # fmt: skip
 ENGLISH_SPEAKER = ("i", "we")
 ENGLISH_STATE = ("there", "is", "are", "that-is")
@@ -69,7 +80,14 @@ ENGLISH_TURNS = {
     "->": " to ", "→": " to ", "=>": " to ", "out of": "from", "don't": "not", "can't": "not",
     "mustn't": "not", "shouldn't": "not", "won't": "not", "isn't": "not", "do not": "not",
     "away from": "from", "apart from": "except", "other than": "except",
-    "with the exception of": "except",
+    "with the exception of": "except", "let's": "", "out of the way": "", "end up": "be",
+    "ends up": "be", "make your way": "go", "make its way": "go", "places with": "with",
+    "is missing": "lacks", "are missing": "lacks", "should have": "lacks", "must have": "lacks",
+    "should get": "lacks", "must get": "lacks",
+    "can i get": "want", "can i have": "want", "could i get": "want",
+    "could i have": "want", "can we get": "want", "can we have": "want", "may i have": "want",
+    "it doesn't matter which": "", "doesn't matter which": "", "no matter which": "",
+    "any of them will do": "", "any will do": "", "i don't care which": "", "don't care which": "",
 }  # fmt: skip
 """Turns of phrase to the words that they stand for."""
 
@@ -88,6 +106,10 @@ CHINESE_VERBS: dict[str, WishKind] = {
     **dict.fromkeys(("递给", "交给", "传给", "给"), "give"),
     **dict.fromkeys(("交换", "对调", "互换"), "swap"),
 }  # fmt: skip
+CHINESE_TURNS = {
+    "能不能": "能", "可不可以": "可以", "可否": "可以", "能否": "能", "好不好": "", "行不行": "",
+}  # fmt: skip
+"""Turns of phrase to the words that they stand for: a polite question is no negation."""
 CHINESE_OBJECT = ("把", "将")
 CHINESE_FROM = ("从",)
 CHINESE_NUMBERS = {
@@ -100,7 +122,7 @@ CHINESE_AND = ("和", "跟", "与", "、", "以及")
 CHINESE_JOINTS = ("然后", "并且", "再", "并", "同时", "接着", "最后", "而", *CHINESE_AND)
 CHINESE_PLACE = (
     "上", "里", "上面", "里面", "旁边", "旁", "边", "口", "处", "中", "那里", "那边", "这里",
-    "附近",
+    "那儿", "这儿", "这边", "附近",
 )  # fmt: skip
 """What follows a noun to make it a place."""
 CHINESE_OF = "的"
@@ -126,7 +148,7 @@ CHINESE_POLITE = ("请", "能", "可以", "麻烦", "帮")
 CHINESE_FILLERS = (
     "请", "个", "块", "只", "件", "让", "叫", "那", "这", "请你", "你", "一下", "了", "机器人",
     "谢谢", "麻烦", "帮我", "帮忙", "先", "能", "可以", "吗", "吧", "去把", "来", "需要", "我",
-    "位置", "您",
+    "位置", "您", "应该", "应当", "才对", "才行", "我们", "咱们", "随便",
 )  # fmt: skip
 
 _NO_THROWING = "robots here do not throw"

@@ -6,7 +6,8 @@ from loopwright.robot.memory.things import Thing, Things
 from loopwright.simulation.warehouse import layout
 
 _CHINESE_ROBOTS = {
-    "arm-1": ("机械臂",), "cart-1": ("小车",), "mover-1": ("移动机器人",), "duo-1": ("双臂机器人",),
+    "arm-1": ("机械臂",), "cart-1": ("小车",), "mover-1": ("移动机器人", "移动机械臂"),
+    "duo-1": ("双臂机器人",),
 }  # fmt: skip
 
 
