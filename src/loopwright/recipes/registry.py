@@ -25,6 +25,7 @@ _TRAININGS = {
     "structure.tiny": "loopwright.recipes.structure:tiny",
     "wudao.tiny": "loopwright.recipes.wudao:tiny",
     "wudao.laptop": "loopwright.recipes.wudao:laptop",
+    "wudao.laptop-dense": "loopwright.recipes.wudao:laptop_dense",
     "wudao.gpu": "loopwright.recipes.wudao:gpu",
     "wudao.cluster-1b": "loopwright.recipes.wudao:cluster_1b",
     "wudao.cluster-1t": "loopwright.recipes.wudao:cluster_1t",
