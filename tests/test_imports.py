@@ -136,6 +136,7 @@ print(json.dumps(changed))
 
 
 class TestSideEffects:
+    @pytest.mark.slow
     def test_importing_any_module_changes_nothing(self, tmp_path: Path) -> None:
         third_party = sorted(
             name

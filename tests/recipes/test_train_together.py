@@ -80,6 +80,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_that_one_would_have(folder: Path):
     assert_trained(train(2, folder, "two"), folder / "two")
     assert_alike(folder / "two", folder / "alone")

@@ -115,11 +115,13 @@ def assert_alike(folder: Path, reference: Path) -> None:
         torch.testing.assert_close(value, true[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALIKE)
 def test_two_processes_learn_as_one(two, alone, name):
     assert_alike(two / name, alone / ALIKE[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALIKE)
 def test_routers_shift_alike_on_every_process(two, alone, name):
     biases = [(two / name / f"biases.{rank}.json").read_text() for rank in (0, 1)]
@@ -127,11 +129,13 @@ def test_routers_shift_alike_on_every_process(two, alone, name):
     assert any(any(layer) for layer in json.loads(biases[0]))
 
 
+@pytest.mark.slow
 def test_a_process_to_which_no_token_is_sent_takes_part(two, alone):
     assert_alike(two / "lopsided", alone / "lopsided")
     assert read_metrics(two / "lopsided" / "run.jsonl")[0]["busiest_expert"] == 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_checkpoint_passes_from_one_process_to_two_and_back_exactly(two, alone, name):
     again = two / f"{name}-again" / "run.safetensors"
@@ -142,12 +146,14 @@ def test_a_checkpoint_passes_from_one_process_to_two_and_back_exactly(two, alone
     assert (two / name / "run.safetensors").read_bytes() == by_two
 
 
+@pytest.mark.slow
 def test_what_one_process_began_two_finish_and_the_other_way_round(two, alone):
     assert_alike(two / "continued", alone / "halves")
     run(Job(mode="halves", folder=str(two / "interrupted")))
     assert_alike(two / "interrupted", alone / "halves")
 
 
+@pytest.mark.slow
 def test_what_does_not_divide_is_refused_by_name(two):
     heads = (two / "odd-heads" / "refused").read_text()
     assert "key_heads is 3" in heads

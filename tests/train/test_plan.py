@@ -171,6 +171,7 @@ def _forget(parameter: torch.Tensor) -> None:
     parameter.grad = None
 
 
+@pytest.mark.slow
 def test_two_processes_keep_and_send_what_was_planned(tmp_path: Path):
     assert_as_planned(OF_TWO, really(OF_TWO, 2, tmp_path))
 

@@ -100,6 +100,7 @@ def test_torsions_are_learned_in_both_directions(teacher):
     assert Candidate.open(teacher).family == "structure"
 
 
+@pytest.mark.slow
 def test_a_student_with_few_data_gains_from_a_teacher(folder, teacher):
     held = Held()
     few = build_stretches(RESIDUES, 1000, folder, part="tune")  # the beginning of each chain
