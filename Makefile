@@ -38,7 +38,7 @@ test: $(INSTALLED) system ## Run the quick tests (TEST=tests/core for a part)
 slow: $(INSTALLED) system ## Run the tests that take longer
 	$(BIN)/pytest -m 'slow and not gpu' $(TEST) || [[ $$? -eq 5 ]]
 
-# What was found stays in .hypothesis, and is tried first from then on.
+# What it finds stays in .hypothesis; the next one tries that first.
 .PHONY: explore
 explore: $(INSTALLED) system ## Try examples nobody has tried on every law (TEST=tests/robot)
 	$(BIN)/pytest --hypothesis-profile=explore $$(grep -rl --include='test_*.py' hypothesis $(or $(TEST),tests))

@@ -145,6 +145,12 @@ def test_an_instruction_means(text: str, goal: set[str]) -> None:
         ("should the red cube be on the tray?", NotUnderstood, "question"),
         ("put all cubes on the shelf, not the red one", NotUnderstood, "shall not be"),
         ("put the red cube, not on the shelf", NotUnderstood, "shall not be"),
+        ("put the red cube on the shelf, not on monday", NotUnderstood, "shall not be"),
+        (
+            "put the red cube on the shelf, not on the table but the tray",
+            NotUnderstood,
+            "shall not be",
+        ),
         ("the cart has the red cube", NotUnderstood, "no verb"),
         ("the red cube was moved to the tray", NotUnderstood, "moved"),
         ("the cart is waiting at the door", NotUnderstood, "no verb"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -318,6 +319,35 @@ def test_the_state_is_a_fold_over_the_journal(fleet: Fleet) -> None:
     again = fold(Journal(fleet.folder / "journal.db").entries())
     same = fleet.coordinator.look_at(lambda s: s.tasks == again.tasks and s.epoch == again.epoch)
     assert same
+
+
+def test_a_plan_for_a_task_that_is_long_past_is_dropped(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.robot.coordinator.coordinator.REMEMBERED", 1)
+    assert fleet.coordinator is not None
+    fleet.coordinator.close()
+    coordinator = fleet.begin()
+    fleet.add("r1")
+    fleet.wait_for("r1")
+    go_on = threading.Event()
+    plan = fleet.brain.plan
+
+    def slowly(problem: Problem) -> TaskGraph:
+        if "south" in problem.instruction:
+            assert go_on.wait(20.0)
+        return plan(problem)
+
+    monkeypatch.setattr(fleet.brain, "plan", slowly)
+    slow = coordinator.ask("ring south", by="me")
+    coordinator.cancel(slow, by="me")
+    assert coordinator.wait(slow, timeout_s=10.0).cancelled
+    for _ in range(2):
+        assert fleet.do("ring north").status == "ended"
+    assert coordinator.look_at(lambda s: slow not in s.tasks)
+    go_on.set()
+    assert fleet.do("ring north").status == "ended"
+    assert coordinator.failure is None
 
 
 def test_a_task_that_is_long_past_is_still_told_of(

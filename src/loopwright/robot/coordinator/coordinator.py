@@ -677,9 +677,9 @@ class Coordinator:
 
     def _answered(self, move: moves.AskPlan, found: TaskGraph | str) -> None:
         self._planning.heard(move)
-        task = self._state.tasks[move.task]
-        # While it was thought about, a step may have become possible and been begun.
-        if task.status in ("ended", "cancelling") or task.open_intents:
+        task = self._state.tasks.get(move.task)
+        # While it was thought about, it may have ended long ago, or a step have been begun.
+        if task is None or task.status in ("ended", "cancelling") or task.open_intents:
             return
         if isinstance(found, TaskGraph):
             self._planned(task, move, found)

@@ -80,6 +80,7 @@ class Planning:
         task = state.tasks[identity]
         now = (frozenset(_at_work(state)), task.plans, len(task.intents))
         had = self._tried.get(identity)
+        self._tried = {t.id: self._tried[t.id] for t in state.open_tasks if t.id in self._tried}
         self._tried[identity] = now
         return had == now
 

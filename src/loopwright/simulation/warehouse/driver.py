@@ -103,7 +103,11 @@ class WarehouseDriver:
         """
         data = self._placed(position)
         shoulder_m = {arm: data.body(f"{arm}/mount").xpos.copy() for arm in self.arms}
-        decks_m = [np.array(pose[:2]) for pose in layout.DOCKS.values()]
+        decks_m = [
+            np.array(pose[:2])
+            for (robot, _), pose in layout.DOCKS.items()
+            if "arm" not in layout.PARTS[robot]
+        ]
 
         def order(arm: str) -> tuple[bool, float]:
             gives = any(_apart(shoulder_m[arm][:2], deck) < _GIVES_M for deck in decks_m)

@@ -67,7 +67,7 @@ def _tokens(text: str, nouns: frozenset[str]) -> list[str]:
         token if token in known else words.ENGLISH_SYNONYMS.get(token, corrected(token, known))
         for token in _TOKEN.findall(plain)
     ]
-    tokens = _without_contrast(_mind(tokens))
+    tokens = _without_contrast(_mind(tokens), nouns)
     _refuse_what_is_no_request(tokens)
     return [
         token
@@ -90,16 +90,19 @@ def _mind(tokens: list[str]) -> list[str]:
     return found
 
 
-def _without_contrast(tokens: list[str]) -> list[str]:
-    """Return ``on the shelf, not on the table`` without what the first place says already."""
+def _without_contrast(tokens: list[str], nouns: frozenset[str]) -> list[str]:
+    """Return ``on the shelf, not on the table`` without what the first place says already.
+
+    Only a known place is left out: ``not on monday`` says something else.
+    """
     for place in range(1, len(tokens) - 2):
         if tokens[place : place + 2] != [",", "not"] or tokens[place + 2] not in words.ENGLISH_TO:
             continue
-        said, rest = tokens[:place], tokens[place + 2 :]
+        said, rest = tokens[:place], tokens[place + 3 :]
         end = next((n for n, t in enumerate(rest) if t in (*_ENDS, ",")), len(rest))
-        joined = any(t in words.ENGLISH_JOINTS for t in rest[:end])
-        if _destination(said) is not None and _verb(rest[:end]) is None and not joined:
-            return said + _without_contrast(rest[end:])
+        is_place = all(t in nouns or t in words.ENGLISH_ARTICLES for t in rest[:end])
+        if _destination(said) is not None and end and is_place:
+            return said + _without_contrast(rest[end:], nouns)
     return tokens
 
 
