@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -86,14 +86,17 @@ class WarehouseCameras:
         assert self._painter is not None
         assert self._painter.stdout is not None
         found = b""
-        while len(found) < length:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0 or not select.select([self._painter.stdout], [], [], left_s)[0]:
-                raise OSError("it did not answer in time")
-            block = self._painter.stdout.read(length - len(found))
-            if not block:
-                raise OSError("it answers nothing any more")
-            found += block
+        # Not select.select: a process with a thousand open files gets numbers it cannot take.
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._painter.stdout, selectors.EVENT_READ)
+            while len(found) < length:
+                left_s = until_s - time.monotonic()
+                if left_s <= 0 or not ready.select(left_s):
+                    raise OSError("it did not answer in time")
+                block = self._painter.stdout.read(length - len(found))
+                if not block:
+                    raise OSError("it answers nothing any more")
+                found += block
         return found
 
     def _hire(self) -> subprocess.Popen[bytes]:
