@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,13 @@ import pytest
 from loopwright.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, VERBS, main
 from loopwright.core.interface import CameraSpec, Interface, VectorSpec
 from loopwright.core.policy import Candidate
+from loopwright.core.scenario import split_seed
+from loopwright.core.stage import Cost, Receipt, StageResult, StageSpec
+from loopwright.loop.gate import GateConfig, PairedTrial, judge
+from loopwright.recipes.scorings import STAGE_NAME
+from loopwright.report.wording import DASH
 from loopwright.scenarios.registry import get_scenario
+from loopwright.store.workspace import Workspace
 
 COMMAND = str(Path(sys.executable).parent / "loopwright")
 STEER = """
@@ -48,6 +56,20 @@ def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> No
         assert f"  {verb} " in shown
 
 
+@pytest.mark.parametrize("words", ["--help", "list", "evaluate --help"])
+def test_a_reader_that_goes_early_is_no_failure_worth_a_traceback(words: str) -> None:
+    read, write = os.pipe()
+    os.close(read)  # nobody reads, from the first byte on
+    try:
+        done = subprocess.run(
+            [COMMAND, *words.split()], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    finally:
+        os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == EXIT_FAILED
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*verb.split(), "--help"]) == 0
@@ -64,6 +86,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
         (["run", "no/recipe.py"], "recipe file 'no/recipe.py' does not exist"),
         (["run", "smoke", "--rounds", "9"], "recipe 'smoke' plans 0 to 3"),
         (["run", "smoke", "--seed", "-1"], "expected 0 to 49"),
+        (["run", "smoke", "--parallel", "0"], "parallel is 0; expected at least 1"),
         (["evaluate", "nowhere", "--scenario", "point-reach-v1"], "nowhere does not exist"),
     ],
 )
@@ -103,13 +126,38 @@ def test_a_folder_that_is_no_workspace_is_left_alone(
 def test_a_run_can_be_read_in_every_way(turned: Path) -> None:
     status = json.loads(loopwright("status", "--json", cwd=turned).stdout)
     assert [(r["recipe"], r["rounds"], r["finished"]) for r in status] == [
-        ("smoke", "3 of 3", True)
+        ("smoke", "3 of 4", False)
     ]
     kinds = [d["kind"] for d in json.loads(loopwright("history", "--json", cwd=turned).stdout)]
     assert kinds == ["genesis", "refusal", "promotion"]
     assert "refused" in loopwright("explain", "1", cwd=turned).stdout
     page = Path(loopwright("report", "--out", turned / "page.html", cwd=turned).stdout.strip())
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_history_shows_the_scores_of_its_own_candidates(turned: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(turned, tmp_path / "copy")
+    with Workspace.open(folder / "runs") as workspace:
+        ledger = workspace.ledger
+        champion = ledger.champion(ledger.runs()[-1].id)
+        assert champion is not None
+        for model, value in ((champion, 0.25), ("0ther" * 12, 0.75)):
+            spec = StageSpec(
+                name=STAGE_NAME, entry="any:any", params={"list": "few"}, inputs={"model": model}
+            )
+            score = {"value": value, "low": 0.0, "high": 1.0, "unit": "share"}
+            known = {"learned": [], "missing": []}
+            facts = {"task": "naming", "scores": {"named": score}, "contamination": known}
+            receipt = Receipt(
+                key=spec.key, result=StageResult(facts=facts), cost=Cost(cpu_s=0.0, wall_s=0.0)
+            )
+            ledger.commit(ledger.begin_attempt(spec, owner="test"), receipt)
+    history = loopwright("history", cwd=folder).stdout
+    assert f"named 25.0 (0.0{DASH}100.0) %" in history
+    assert "named 75.0" not in history
+    assert "named 75.0" in loopwright("status", cwd=folder).stdout
+    last = json.loads(loopwright("history", "--json", cwd=folder).stdout)[-1]
+    assert (last["kind"], last["candidate"]) == ("score", champion)
 
 
 def test_rollback_is_seen_in_history(turned: Path, tmp_path: Path) -> None:
@@ -119,7 +167,9 @@ def test_rollback_is_seen_in_history(turned: Path, tmp_path: Path) -> None:
     last = json.loads(loopwright("history", "--json", cwd=folder).stdout)[-1]
     assert (last["kind"], last["reason"]) == ("rollback", "slipped")
     again = loopwright("rollback", cwd=folder)
-    assert again.returncode == 0, "back and forth are both rollbacks to a former champion"
+    assert again.returncode != 0, "going back once more went forward again"
+    forward = loopwright("rollback", "--to", last["champion_before"][:12], cwd=folder)
+    assert forward.returncode == 0, forward.stderr
 
 
 def told_to_end(command: subprocess.Popen[str], patience_s: float = 240.0) -> str:
@@ -183,6 +233,56 @@ def test_any_policy_can_be_judged(tmp_path: Path) -> None:
     result = json.loads(judged.stdout)
     assert (result["successes"], result["trials"]) == (5, 5)
     assert result["low"] == pytest.approx(0.4782, abs=1e-4)  # 0.025 ** (1 / 5)
+
+
+def test_two_policies_meet_at_the_gate_of_the_loop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "steer.py").write_text(STEER)
+    (tmp_path / "still.py").write_text("def act(observation):\n    return [0.0, 0.0]\n")
+    steer, still = str(tmp_path / "steer.py"), str(tmp_path / "still.py")
+    Workspace.create(tmp_path / "runs").close()
+    where = ["--scenario", "point-reach-v1", "--workspace", str(tmp_path / "runs")]
+
+    assert main(["evaluate", steer, "--against", still, *where, "--json"]) == 0
+    better = json.loads(capsys.readouterr().out)
+    trials = [
+        PairedTrial(seed=split_seed("gate", i), champion=one, challenger=other)
+        for i, (one, other) in enumerate(better["pairs"])
+    ]
+    decision = judge(GateConfig(), 1, trials)
+    assert better["gate"] == json.loads(json.dumps(decision.to_json())), "the loop's own rules"
+    assert (better["decision"], better["used_before"]) == ("promote", 0)
+    assert len(trials) < GateConfig().max_pairs, "it stops as soon as it knows"
+    with closing(Workspace.open(tmp_path / "runs")) as workspace:
+        assert set(workspace.ledger.seed_uses("gate", "point-reach-v1")) == {
+            trial.seed for trial in trials
+        }
+
+    assert main(["evaluate", still, "--against", steer, *where]) == 0
+    said = capsys.readouterr()
+    assert "point-reach-v1: refuse; not" in said.out
+    assert f"champion {steer}: 10/10 successes, 1.00" in said.out
+    assert "10 of these gate seeds had been used before" in said.err
+    assert main(["evaluate", still, "--against", still, *where]) == EXIT_USAGE
+    assert "the same candidate" in capsys.readouterr().err
+
+
+def test_a_look_at_sealed_seeds_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "steer.py").write_text(STEER)
+    folder = tmp_path / "runs"
+    command = ["evaluate", str(tmp_path / "steer.py"), "--scenario", "point-reach-v1"]
+    command += ["--split", "sealed", "--episodes", "3", "--workspace", str(folder)]
+    assert main(command) == 0
+    assert "not counted" in capsys.readouterr().err
+    assert not folder.exists()
+    Workspace.create(folder).close()
+    assert main(command) == 0
+    with closing(Workspace.open(folder)) as workspace:
+        uses = workspace.ledger.seed_uses("sealed", "point-reach-v1")
+    assert uses == {split_seed("sealed", i): 1 for i in range(3)}
 
 
 def test_a_candidate_of_another_interface_is_refused_with_the_difference(

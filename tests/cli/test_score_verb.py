@@ -105,6 +105,34 @@ class TestLedger:
         assert [verdict["verifier"] for verdict in verdicts] == ["perplexity/1"]
         assert receipt.result.facts["scores"] == found["scores"]
 
+    def test_status_and_history_show_what_was_scored(self, model, text, tmp_path, capsys):
+        place = tmp_path / "ws"
+        words = (model, "--task", "perplexity", "--data", text, "--workspace", place)
+        (found,) = typed(capsys, *words)["lists"]
+        with Workspace.open(place) as workspace:
+            digest = workspace.ledger.spec(found["receipt"]).inputs["model"]
+        headline = f"bits_per_byte {found['scores']['bits_per_byte']['value']:.3f} ("
+        for verb in ("status", "history"):
+            assert main([verb, "--workspace", str(place)]) == 0
+            shown = capsys.readouterr().out
+            assert digest[:12] in shown
+            assert headline in shown
+        assert main(["history", "--workspace", str(place), "--json"]) == 0
+        (kept,) = json.loads(capsys.readouterr().out)
+        assert (kept["kind"], kept["candidate"]) == ("score", digest)
+        assert kept["scores"] == found["scores"]
+
+    def test_what_is_withheld_when_scored_is_withheld_later(self, model, text, tmp_path, capsys):
+        place = str(tmp_path / "ws")
+        words = ("--task", "perplexity", "--data", text, "--learned-from", text)
+        typed(capsys, model, *words, "--workspace", place)
+        assert main(["status", "--workspace", place]) == 0
+        shown = capsys.readouterr().out
+        assert "withheld" in shown
+        assert "bits_per_byte" not in shown
+        assert main(["history", "--workspace", place, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["scores"] is None
+
     def test_other_items_are_another_stage(self, model, text, tmp_path, capsys):
         words = (model, "--task", "perplexity", "--data", text, "--workspace", tmp_path / "ws")
         (first,) = typed(capsys, *words)["lists"]

@@ -6,9 +6,11 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
 from loopwright.compute.execute import InProcessExecutor
+from loopwright.core.scenario import split_of
 from loopwright.core.stage import Executor, Receipt, Site, StageSpec
 from loopwright.loop.config import LoopConfig
 from loopwright.loop.engine import Engine
@@ -46,8 +48,22 @@ class StopsAfter(InProcessExecutor):
         return super().run(spec, site, **hooks)
 
 
+class StopsAtGate(InProcessExecutor):
+    """The command is interrupted when the first gate has named its starts and not met there."""
+
+    def run(self, spec: StageSpec, site: Site, **hooks) -> Receipt:
+        seeds = spec.params.get("seeds")
+        if isinstance(seeds, list) and split_of(cast("int", seeds[0])) == "gate":
+            raise KeyboardInterrupt
+        return super().run(spec, site, **hooks)
+
+
 def turn(
-    folder: Path, config: LoopConfig, executor: Executor | None = None
+    folder: Path,
+    config: LoopConfig,
+    executor: Executor | None = None,
+    *,
+    stop_after: int | None = None,
 ) -> tuple[list[RoundRecord], Ending | None]:
     # The digest of the code is a constant here: who edits while the tests run gets no odd failure.
     with (
@@ -55,7 +71,7 @@ def turn(
         patch("loopwright.loop.engine.code_digest", lambda: "this code"),
     ):
         loop = Loop(config, Engine(workspace, executor or InProcessExecutor(), parallel=1))
-        records = loop.run()
+        records = loop.run(stop_after=stop_after)
         return records, loop.end()
 
 

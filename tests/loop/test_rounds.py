@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_loop import StopsAfter, Whole, digest_of, turn
+from small_loop import StopsAfter, StopsAtGate, Whole, digest_of, turn
 
+from loopwright.compute.process import ProcessExecutor
 from loopwright.core.errors import (
     ContractError,
+    InvalidConfig,
     PolicyError,
     StaleChampion,
     UnknownName,
@@ -17,14 +19,19 @@ from loopwright.core.errors import (
     VerifierError,
     WorldError,
 )
-from loopwright.core.scenario import split_of, split_seed
-from loopwright.loop.config import Learner, LoopConfig, RoundPlan
-from loopwright.loop.promotion import roll_back
+from loopwright.core.scenario import Box, Request, split_of, split_seed
+from loopwright.core.sequential import confidence_sequence
+from loopwright.loop.config import Learner, LoopConfig, RoundPlan, foreign_code
+from loopwright.loop.promotion import roll_back, standing_before
+from loopwright.loop.records import RoundRecord
 from loopwright.loop.stages import refuse_held_out
 from loopwright.loop.story import tell
-from loopwright.recipes.registry import get_recipe
+from loopwright.recipes.registry import get_recipe, recipe_names
 from loopwright.report.run import RunReport
+from loopwright.report.wording import gate_freshness
+from loopwright.scenarios.registry import get_scenario
 from loopwright.store.episodes import read_episode
+from loopwright.store.ledger.decisions import Decision, MoveKind
 from loopwright.store.snapshots import load_snapshot
 from loopwright.store.workspace import Workspace
 
@@ -48,12 +55,10 @@ def test_promotions_equal_decisions_and_seeds_never_meet(whole: Whole) -> None:
         run = workspace.ledger.runs()[0].id
         made = [d.kind for d in workspace.ledger.decisions(run)]
         uses = workspace.ledger.seed_uses("sealed", "point-reach-v1")
-        trained_on = {
-            workspace.ledger.episode(e).seed
-            for r in records
-            for ids in (*r.added, r.operated.episodes)
-            for e in ids
-        }
+        added = [e for r in records for ids in (*r.added, r.operated.episodes) for e in ids]
+        recorded = [workspace.ledger.episode(e) for e in added]
+        trained_on = {episode.seed for episode in recorded if episode}
+    assert all(recorded)
     assert made == ["genesis", "refusal", "promotion", "refusal"]
     assert ending is not None
     assert set(uses) == set(ending.last.seeds)
@@ -118,6 +123,140 @@ def test_rollback_is_a_promotion_on_record(tmp_path: Path, whole: Whole) -> None
     assert report.rounds[-1].reason == "it scratched the table"
 
 
+def _gate_seeds(records: list[RoundRecord]) -> list[int]:
+    return [s for r in records if r.challenger_trials for s in r.challenger_trials.seeds]
+
+
+def test_no_run_of_a_workspace_meets_at_a_gate_on_used_starts(
+    tmp_path: Path, config: LoopConfig, whole: Whole
+) -> None:
+    with Workspace.open(whole.copy(tmp_path)) as workspace:
+        evaluated = split_seed("gate", 10_000 + 30)  # in the block of round 1, not used by then
+        workspace.ledger.use_seeds("gate", "point-reach-v1", [evaluated], "evaluate")
+    other, _ = turn(tmp_path, replace(config, name="other"))
+    seeds = _gate_seeds(other)
+    assert len(seeds) == len(set(seeds))
+    assert not set(seeds) & {*_gate_seeds(whole.records), evaluated}
+    assert [r.decision for r in other] == [r.decision for r in whole.records]
+    with Workspace.open(tmp_path) as workspace:
+        told = [tell(workspace, run) for run in workspace.ledger.runs()]
+    for report in told:
+        assert {r.gate.used_before for r in report.rounds if r.gate} == {0}
+    shown = [s for r in told[1].rounds for s in r.seeds if s.split == "gate"]
+    assert seeds == [s.first + i for s in shown for i in range(s.count)]
+
+
+def test_a_resumed_gate_keeps_the_starts_it_began_with(tmp_path: Path, config: LoopConfig) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        turn(tmp_path, config, StopsAtGate())
+    with Workspace.open(tmp_path) as workspace:
+        begun = set(workspace.ledger.seed_uses("gate", "point-reach-v1"))
+    assert len(begun) == config.gate.batch
+    other, _ = turn(tmp_path, replace(config, name="other"))
+    records, _ = turn(tmp_path, config)
+    assert records[1].challenger_trials is not None
+    assert set(records[1].challenger_trials.seeds[: len(begun)]) == begun
+    assert not set(_gate_seeds(records)) & set(_gate_seeds(other))
+
+
+def test_starts_that_an_earlier_version_used_twice_are_told(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = whole.records[1].challenger_trials
+    assert met is not None
+    with Workspace.open(whole.copy(tmp_path)) as workspace:
+        workspace.ledger.use_seeds("gate", "point-reach-v1", met.seeds[3:5], "a later look")
+        monkeypatch.setattr("loopwright.store.ledger.episodes.now_s", lambda: 0.0)
+        workspace.ledger.use_seeds("gate", "point-reach-v1", met.seeds[:3], "another run")
+        gate = tell(workspace, workspace.ledger.runs()[0]).rounds[1].gate
+    assert gate is not None
+    assert gate.used_before == 3
+    assert "3 of them used before" in gate_freshness(gate)
+
+
+@pytest.mark.parametrize("stop_after", [0, 2])
+def test_a_run_that_was_stopped_after_a_round_goes_on_as_the_same_run(
+    tmp_path: Path, config: LoopConfig, whole: Whole, stop_after: int
+) -> None:
+    records, ending = turn(tmp_path, config, stop_after=stop_after)
+    assert (len(records), ending) == (stop_after + 1, None)
+    with Workspace.open(tmp_path) as workspace:
+        assert not workspace.ledger.seed_uses("sealed", "point-reach-v1"), "it was not over yet"
+    assert digest_of(turn(tmp_path, config)) == whole.digest
+    with Workspace.open(tmp_path) as workspace:
+        assert len(workspace.ledger.runs()) == 1
+
+
+def _moves(*moves: tuple[MoveKind, str]) -> list[Decision]:
+    return [
+        Decision(
+            id=str(number),
+            alias="run",
+            kind=kind,
+            candidate=candidate,
+            champion_before=None,
+            gate_report=None,
+            reason="",
+            decided_at=0.0,
+        )
+        for number, (kind, candidate) in enumerate(moves)
+    ]
+
+
+def test_going_back_twice_never_goes_forward_again() -> None:
+    rise: list[tuple[MoveKind, str]] = [("genesis", "A"), ("promotion", "B"), ("promotion", "C")]
+    back_one: tuple[MoveKind, str] = ("rollback", "B")
+    back_two: tuple[MoveKind, str] = ("rollback", "A")
+    assert standing_before(_moves(*rise)) == ["A", "B"]
+    assert standing_before(_moves(*rise, back_one)) == ["A"]
+    assert standing_before(_moves(*rise, back_one, back_two)) == []
+    assert standing_before(_moves(*rise, back_one, ("promotion", "D"))) == ["A", "B"]
+    assert standing_before(_moves(*rise, back_two, ("rollback", "C"))) == ["A"], "forward by --to"
+
+
+def test_a_second_rollback_of_a_run_goes_further_back_or_nowhere(
+    tmp_path: Path, whole: Whole
+) -> None:
+    second = whole.records[2].challenger
+    with Workspace.open(whole.copy(tmp_path), exclusive=True) as workspace:
+        run = workspace.ledger.runs()[0].id
+        roll_back(workspace, run)
+        with pytest.raises(InvalidConfig, match="had no champion before"):
+            roll_back(workspace, run)
+        report = tell(workspace, workspace.ledger.run(run))
+        assert roll_back(workspace, run, to=second[:8]).candidate == second
+    assert len(report.turns) == len(whole.records)
+    assert report.rounds[-1].labelled_demos == whole.records[-1].demonstrations
+
+
+def test_a_rollback_is_told_where_it_happened(tmp_path: Path, config: LoopConfig) -> None:
+    once = config.rounds[1]
+    more = tuple(replace(r, first=r.first + r.count) for r in once.requests)
+    twice = replace(config, rounds=(once, replace(once, requests=more)))
+    turn(tmp_path, twice, stop_after=1)
+    with Workspace.open(tmp_path, exclusive=True) as workspace:
+        roll_back(workspace, workspace.ledger.runs()[0].id)
+    turn(tmp_path, twice)
+    with Workspace.open(tmp_path) as workspace:
+        report = tell(workspace, workspace.ledger.runs()[0])
+    told = [(r.index, r.decision) for r in report.rounds]
+    assert told == [(0, "genesis"), (1, "promote"), (3, "rollback"), (2, "promote")]
+    ends = report.standings()
+    assert ends is not None
+    assert ends[1].digest == report.rounds[-1].champion_after
+
+
+def test_intervals_of_gates_hold_although_the_gate_chose_when_to_stop(whole: Whole) -> None:
+    with Workspace.open(whole.folder) as workspace:
+        report = tell(workspace, workspace.ledger.runs()[0])
+    for turn_told in report.rounds[1:]:
+        assert turn_told.gate is not None
+        for found in (turn_told.gate.champion, turn_told.gate.challenger):
+            assert found is not None
+            valid = confidence_sequence(found.successes, found.trials)
+            assert (found.low, found.high) == (valid.low, valid.high)
+
+
 def test_after_a_rollback_the_loop_ends_with_the_champion_that_stands(
     tmp_path: Path, config: LoopConfig, whole: Whole
 ) -> None:
@@ -178,6 +317,28 @@ def test_a_policy_that_returns_nonsense_is_named(tmp_path: Path, config: LoopCon
         turn(tmp_path, replace(config, rounds=(nonsense,)))
 
 
+def test_a_learner_in_a_file_is_found_and_its_code_is_part_of_the_stage(
+    tmp_path: Path, config: LoopConfig
+) -> None:
+    (tmp_path / "own_ridge.py").write_text("RIDGE = 1e-3\n")
+    (tmp_path / "own_learner.py").write_text(
+        "from own_ridge import RIDGE\n"
+        "from loopwright.train.linear import learn as line\n\n"
+        "def learn(config, job):\n"
+        "    return line({**config, 'ridge': RIDGE}, job)\n"
+    )
+    entry = f"{tmp_path / 'own_learner.py'}:learn"
+    genesis = replace(config.genesis, learner=Learner(entry=entry))
+    wanted = replace(config, genesis=genesis, rounds=())
+    one = turn(tmp_path / "runs", wanted, ProcessExecutor())[0][0]
+    before = foreign_code(genesis.learner)
+    (tmp_path / "own_ridge.py").write_text("RIDGE = 1e9\n")
+    assert foreign_code(genesis.learner) != before
+    other = replace(wanted, name="edited")
+    two = turn(tmp_path / "runs", other, ProcessExecutor())[0][0]
+    assert two.champion_after != one.champion_after, "the fit was not taken from the ledger"
+
+
 def test_a_candidate_folder_with_a_pickle_is_refused(tmp_path: Path, config: LoopConfig) -> None:
     pickled = RoundPlan(label="pickle", learner=Learner(entry=f"{ODD_LEARNERS}:pickled"))
     with pytest.raises(UnsafeCandidate, match="may hold a pickle"):
@@ -200,6 +361,47 @@ def test_a_report_holds_the_run_and_survives_json(whole: Whole) -> None:
     assert report.rounds[0].labelled_demos == 20
     assert report.rounds[1].planted
     assert report.total_cpu_s > 0
+
+
+def test_requests_that_record_the_same_starts_are_refused(
+    tmp_path: Path, config: LoopConfig
+) -> None:
+    first = config.genesis.requests[0]
+    assert first.kind == "demo"
+    again = replace(config.rounds[1], requests=(replace(first, first=first.first + 1, count=1),))
+    with pytest.raises(InvalidConfig, match=rf"round 0 .* round 1 .* first={first.count} or more"):
+        turn(tmp_path, replace(config, rounds=(again,)))
+    with Workspace.open(tmp_path) as workspace:
+        assert workspace.ledger.runs() == []
+    domain = get_scenario(config.scenario).domain
+    name = min(domain.low)
+    middle = (domain.low[name] + domain.high[name]) / 2
+    halves = (
+        replace(first, box=Box(low=domain.low, high={**domain.high, name: middle})),
+        replace(first, box=Box(low={**domain.low, name: middle}, high=domain.high)),
+    )
+    replace(config, genesis=replace(config.genesis, requests=halves)).refuse_overlaps()
+    for name in recipe_names():
+        get_recipe(name).refuse_overlaps()
+
+
+def test_a_label_that_is_asked_for_again_is_counted_once(
+    tmp_path: Path, config: LoopConfig
+) -> None:
+    domain = get_scenario(config.scenario).domain
+    name = min(domain.low)
+    middle = (domain.low[name] + domain.high[name]) / 2
+    half = Box(low=domain.low, high={**domain.high, name: middle})
+    # The first passes over the starts of the other half and comes to those of the second.
+    requests = (
+        Request(kind="demo", count=6, box=half),
+        Request(kind="demo", count=6, box=half, first=6),
+    )
+    genesis = replace(config.genesis, requests=requests)
+    records, _ = turn(tmp_path, replace(config, genesis=genesis), stop_after=0)
+    with Workspace.open(tmp_path) as workspace:
+        recorded = [e for e in workspace.ledger.episodes() if e.kind == "demo"]
+    assert records[0].demonstrations == len(recorded) < 12
 
 
 def test_configuration_survives_json(config: LoopConfig) -> None:

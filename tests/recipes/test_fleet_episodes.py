@@ -219,3 +219,22 @@ def test_the_log_of_a_regression_is_small_and_whole(fleet: WrittenFleet) -> None
     assert made.regression.stat().st_size < 40_000
     log = read_world_log(made.regression.with_suffix(".world"))
     assert log.end == Regression.read(made.regression).end
+
+
+def test_only_what_is_new_is_made_and_told_when_nobody_asks_for_all(fleet: WrittenFleet) -> None:
+    def new() -> list[str]:
+        with Workspace.create(fleet.site.episodes, exclusive=True) as workspace:
+            return [made.episode for made in make_episodes(fleet.site, workspace, only_new=True)]
+
+    told: list[str] = []
+    for number in (1, 2):
+        intent = fleet.ask(number)
+        for _ in range(80):
+            fleet.step(None)
+        fleet.end(intent, "failed")
+        (episode,) = new()
+        assert new() == []
+        told.append(episode)
+    everything = fleet.episodes()
+    assert [made.episode for made in everything] == told
+    assert not any(made.is_new for made in everything)

@@ -118,6 +118,18 @@ class TestDensity:
         assert found["density"]["value"] == pytest.approx(2, rel=0.25)
         assert found["reference_tokens"] == 5e8
 
+    @pytest.mark.parametrize("text", [None, "{", "[]", '{"loss": 3.0}'])
+    def test_what_a_rehearsal_cannot_measure_is_named(self, study, tmp_path, capsys, text):
+        model = tmp_path / "model"
+        if text is None:
+            model.mkdir()
+        else:
+            model.write_text(text)
+        assert main(["density", str(model), "--study", str(study)]) == EXIT_USAGE
+        said = capsys.readouterr().err
+        assert str(model) in said
+        assert "JSON file with the numbers 'loss' and 'params'" in said
+
     def test_numbers_by_hand_need_no_model(self, study, capsys):
         words = ["density", "mine", "--study", str(study), "--loss", "4.6", "--params", "2e6"]
         assert main(words) == 0

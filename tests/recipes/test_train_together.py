@@ -81,6 +81,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_two_processes_train_the_model_that_one_would_have(folder: Path):
     assert_trained(train(2, folder, "two"), folder / "two")
     assert_alike(folder / "two", folder / "alone")
@@ -93,6 +94,7 @@ def test_two_processes_train_the_model_that_one_would_have(folder: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("parallel", "muon_rate"),
     [({"data": "shard", "recompute": True}, None), ({"expert": 2}, 0.02)],
@@ -108,6 +110,7 @@ def test_other_ways_to_spread_follow_the_same_curve(folder: Path, parallel, muon
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_killed_process_ends_all_with_a_typed_error_and_the_same_command_resumes(folder: Path):
     saved = folder / "killed" / SCRATCH / "sequences.safetensors"
     dying = {"DYING_RANK": "1", "DYING_WHEN": str(saved)}
@@ -122,6 +125,22 @@ def test_a_killed_process_ends_all_with_a_typed_error_and_the_same_command_resum
 
 
 @pytest.mark.slow
+@pytest.mark.alone
+def test_what_two_processes_began_one_ends(folder: Path):
+    saved = folder / "handed" / SCRATCH / "sequences.safetensors"
+    dying = {"DYING_RANK": "1", "DYING_WHEN": str(saved)}
+    broken = train(2, folder, "handed", odd=dying, parallel={"expert": 2})
+    assert broken.returncode != 0
+    assert saved.exists()
+    lines = read_metrics(saved.with_suffix(".jsonl"))
+    done = train(1, folder, "handed", accumulate=2)
+    assert_trained(done, folder / "handed")
+    assert read_metrics(saved.with_suffix(".jsonl"))[: len(lines)] == lines
+    assert_alike(folder / "handed", folder / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.alone
 def test_processes_with_different_corpora_are_refused(folder: Path):
     done = train(2, folder, "odd", odd={"ODD_RANK": "1"})
     assert done.returncode != 0

@@ -88,7 +88,7 @@ def test_a_whole_report_shows_plays_and_fits(tmp_path: Path, width: int) -> None
     assert any(video["time"] > 0 for video in seen["videos"])
     assert len(seen["images"]) == 16
     assert all(image["width"] == 64 and image["alt"] for image in seen["images"])
-    assert len(seen["figures"]) == 9
+    assert len(seen["figures"]) == 8
     assert all(figure["label"] and figure["width"] > 250 for figure in seen["figures"])
     assert min(figure["text"] for figure in seen["figures"]) >= 9
 

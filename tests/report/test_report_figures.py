@@ -24,7 +24,8 @@ def test_text_stays_text_and_axes_carry_units() -> None:
     assert {"round", "success rate", "promoted", "refused", "first champion"} <= set(
         texts(figures.success_by_round(run))
     )
-    assert "labelled demonstrations spent" in texts(figures.success_by_labels(run))
+    seven = [replace(turn, labelled_demos=7) if turn.index > 1 else turn for turn in run]
+    assert "labelled demonstrations spent" in texts(figures.success_by_labels(seven))
     assert {"CPU-seconds", "collect", "fit", "round 2", "255 s"} <= set(
         texts(figures.cost_by_round(run))
     )
@@ -36,9 +37,10 @@ def test_text_stays_text_and_axes_carry_units() -> None:
     )
 
 
-def test_labels_are_not_drawn_where_none_were_spent() -> None:
-    unlabelled = [replace(turn, labelled_demos=0) for turn in rounds()]
-    assert figures.success_by_labels(unlabelled) is None
+@pytest.mark.parametrize("labels", [0, 5])
+def test_labels_are_not_drawn_where_none_were_spent_anew(labels: int) -> None:
+    same = [replace(turn, labelled_demos=labels) for turn in rounds()]
+    assert figures.success_by_labels(same) is None
 
 
 def test_a_curve_names_its_unit() -> None:
@@ -134,7 +136,8 @@ def test_labels_in_any_script_and_with_formula_signs_are_plain_text() -> None:
 
 
 def test_champions_with_the_same_labels_share_one_label() -> None:
-    words = texts(figures.success_by_labels(long_run(20).rounds))
+    run = [replace(turn, labelled_demos=9) if turn.index else turn for turn in long_run(20).rounds]
+    words = texts(figures.success_by_labels(run))
     assert "rounds 2, 8, 14" in words
     assert "round 0" in words
 

@@ -206,3 +206,12 @@ def test_every_text_colour_has_enough_contrast(scheme: str) -> None:
         assert contrast(text, "paper") >= 4.5, text
     for index in range(6):
         assert contrast(f"series{index}", "paper") >= 3.0, index
+
+
+def test_the_page_says_why_one_champion_has_several_rates_and_what_labels_it_cost() -> None:
+    words = " ".join("".join(Outline(render_page(synthetic_run())).text).split())
+    assert "The first champion solved 4 of 50 in operation after round 0" in words
+    assert "at the gate of round 1" in words
+    assert "5 of 100 on sealed starts" in words
+    assert "All champions were made with the same 5 labelled demonstrations" in words
+    assert "labelled demonstrations spent" not in words, "a vertical line was drawn"

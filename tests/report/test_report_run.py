@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import digest, exact_rate, genesis_round, later_round, long_run, synthetic_run
+from synthetic_run import (
+    digest,
+    exact_rate,
+    gate,
+    genesis_round,
+    later_round,
+    long_run,
+    synthetic_run,
+)
 
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.report.pictures import Film, FilmPair, Imagination
-from loopwright.report.rounds import Curve, GateReport, RoundReport, SuccessRate
-from loopwright.report.run import RunReport, SealedResult
+from loopwright.report.rounds import Curve, Decision, GateReport, RoundReport, SuccessRate
+from loopwright.report.run import Budget, RunReport, SealedResult
 
 
 def through_json(run: RunReport) -> RunReport:
@@ -157,3 +165,20 @@ def test_no_headline_without_a_measured_champion() -> None:
     assert run.standings() is None
     sealed = SealedResult(label="x", candidate=digest("clone"), success=exact_rate(1, 2))
     assert replace(run, sealed=(sealed,)).standings() is not None
+
+
+def test_the_spent_error_budget_counts_each_slice_once_and_not_what_a_promotion_hands_on() -> None:
+    budget = Budget(alpha=0.05)
+    clone = digest("clone")
+    decisions: list[Decision] = ["refuse", "promote", "promote", "refuse"]
+    alphas = [0.05 / 2, 0.05 / 6, 0.05 / 6 + 0.05 / 12, 0.05 / 6 + 0.05 / 12 + 0.05 / 20]
+    turns = tuple(
+        later_round(index, decision, clone, gate=gate(0.9, 0.9, seed=index, alpha=alpha))
+        for index, (decision, alpha) in enumerate(zip(decisions, alphas, strict=True), 1)
+    )
+    spent = [
+        replace(long_run(1), budget=budget, rounds=(genesis_round(), *turns[:count])).alpha_spent
+        for count in range(5)
+    ]
+    assert spent == pytest.approx([0, 0.025, 0.025, 0.025, 0.05 * (1 - 1 / 5)])
+    assert long_run(1).alpha_spent is None, "without a budget nothing of it can be spent"

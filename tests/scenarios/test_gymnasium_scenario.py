@@ -194,7 +194,7 @@ def test_without_an_expert_only_play_is_made():
     alone = replace(SLIDE, expert=None)
     world = alone.make_world()
     assert len(list(record_sources(alone, Request(kind="play", count=1)))) == 1
-    with pytest.raises(UnknownName, match="source kind 'demo'"):
+    with pytest.raises(UnknownName, match="makes no demo, for it has no expert"):
         alone.behaviour("demo", world)
     with pytest.raises(UnknownName, match="body"):
         alone.make_world(body="hand")

@@ -162,6 +162,18 @@ def test_a_broken_world_is_named(case):
         report.require()
 
 
+def test_evidence_that_is_missing_after_a_while_is_named_as_what_it_is():
+    late_s = 4.5 / PointReach().interface.rate_hz
+
+    def forget(step: WorldStep) -> WorldStep:
+        kept = step.observation.time_s < late_s
+        return step if kept else replace(step, evidence=step.evidence * np.nan)
+
+    report = check_scenario(Broken(on_step=forget))
+    assert {finding.rule for finding in report.findings} == {"finite evidence"}, str(report)
+    assert "seed 0: evidence is not finite at step 4: {'goal_distance_m': nan}" in str(report)
+
+
 def test_an_image_that_is_overwritten_is_named():
     spoil = shared_image()
     report = check_scenario(Broken(on_reset=spoil, on_step=spoil))

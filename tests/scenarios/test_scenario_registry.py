@@ -95,6 +95,17 @@ def test_an_edited_file_is_read_again_and_has_another_digest(file):
     assert scenario_source_digest("button-press-v1") is None
 
 
+def test_what_lies_beside_a_scenario_is_found_and_is_part_of_it(file, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (file.parent / "side_of_scenario.py").write_text("side_px = 32\n")
+    file.write_text("from side_of_scenario import side_px\n" + POINT_FILE.replace("32", "side_px"))
+    before = scenario_source_digest(str(file))
+    assert get_scenario(str(file)).interface.cameras[0].width_px == 32
+    (file.parent / "side_of_scenario.py").write_text("side_px = 64\n")
+    assert scenario_source_digest(str(file)) != before
+    assert get_scenario(str(file)).interface.cameras[0].width_px == 64
+
+
 def test_a_file_that_is_no_scenario_says_why(file, tmp_path):
     with pytest.raises(InvalidConfig, match="does not exist"):
         get_scenario(str(tmp_path / "absent.py"))
@@ -111,3 +122,21 @@ def test_an_unknown_name_lists_scenarios():
     with pytest.raises(UnknownName) as caught:
         get_scenario("door-opn-v1")
     assert caught.value.near[0] == "door-open-v1"
+
+
+def test_an_entry_point_is_digested_with_its_package(tmp_path, monkeypatch):
+    package, info = tmp_path / "plugged_in", tmp_path / "plugged_in-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[loopwright.scenarios]\nplugged-v1 = plugged_in.worlds:scenario\n"
+    )
+    (package / "__init__.py").write_text("")
+    (package / "worlds.py").write_text(POINT_FILE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = scenario_source_digest("plugged-v1")
+    assert before is not None
+    (package / "judging.py").write_text("LIMIT = 3\n")
+    assert scenario_source_digest("plugged-v1") != before
+    assert scenario_source_digest("button-press-v1") is None

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from loopwright.core.errors import InvalidConfig, UnknownName
+from loopwright.core.errors import InvalidConfig, StorageError, UnknownName
 from loopwright.core.scenario import Request
+from loopwright.recipes.registry import get_recipe
 from loopwright.scenarios.check import check_scenario
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.scaffold import write_scaffold
@@ -38,6 +39,28 @@ def test_a_scaffold_of_another_environment_keeps_the_contract(tmp_path):
     report = check_scenario(scenario)
     assert report.ok, str(report)
     assert report.kinds == ("play",)
+    with pytest.raises(
+        UnknownName, match=r"balance-v3 makes no demo, for it has no expert.*expert="
+    ):
+        next(record_sources(scenario, Request(kind="demo", count=1)))
+
+
+def test_an_expert_written_into_the_scaffold_is_all_the_loop_waits_for(tmp_path):
+    files = write_scaffold(tmp_path / "balance", "balance", "InvertedPendulum-v5")
+    text = files[0].read_text()
+    empty = "expert=None,  # yours to write"
+    assert empty in text
+    expert = "expert=lambda seen: np.array([-2.0, -30.0, -3.0, -7.0]) @ seen * -0.1,  #"
+    files[0].write_text(text.replace(empty, expert))
+    made = list(record_sources(get_scenario(str(files[0])), Request(kind="demo", count=2)))
+    assert len(made) == 2
+    assert get_recipe(str(files[1])).scenario == str(files[0])
+
+
+def test_a_folder_that_may_not_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written: Not a directory"):
+        write_scaffold(tmp_path / "file" / "touch", "touch")
 
 
 def test_the_written_test_passes_on_its_own(tmp_path):

@@ -234,3 +234,18 @@ def test_a_video_cannot_be_judged_again():
     ((video, _),) = record_sources(PointReach(), Request(kind="video", count=1))
     with pytest.raises(VerifierError, match="no evidence"):
         judge(PointReach(), video)
+
+
+@pytest.mark.parametrize("error", [OSError("no model"), MemoryError("mine"), KeyError("hand")])
+def test_what_a_policy_raises_is_its_own_failure(error):
+    class Faulty(Push):
+        asked = 0
+
+        def act(self, observation):
+            self.asked += 1
+            if self.asked == 3:
+                raise error
+            return self.action
+
+    with pytest.raises(PolicyError, match=r"policy Faulty raised from seed 7 at step 2: \w+Error"):
+        attempt(PointReach(), PointReach().make_world(), Faulty(), 7, None)

@@ -228,6 +228,10 @@ def test_a_seed_counts_once_per_purpose(ledger: Ledger) -> None:
     ledger.use_seeds("gate", "reach-v1", [10_000_000], "run a, look 1")
     assert ledger.seed_uses("sealed", "reach-v1") == {20_000_000: 1, 20_000_001: 2}
     assert ledger.seed_uses("sealed", "drawer-open-v1") == {}
+    assert ledger.seed_purposes("sealed", "reach-v1") == {
+        20_000_000: ("run a, look 1",),
+        20_000_001: ("run a, look 1", "run a, look 2"),
+    }
 
 
 def test_the_same_recipe_and_configuration_is_the_same_run(ledger: Ledger) -> None:

@@ -172,7 +172,12 @@ class Recorder:
 
 
 def attempt_header(
-    scenario: Scenario, seed: int, *, candidate: str | None, behaviour: str = ""
+    scenario: Scenario,
+    seed: int,
+    *,
+    candidate: str | None,
+    behaviour: str = "",
+    scenario_code: str | None = None,
 ) -> EpisodeHeader:
     """Return the header of a candidate's own try at one seed."""
     return EpisodeHeader(
@@ -186,4 +191,5 @@ def attempt_header(
         evidence=scenario.evidence,
         candidate=candidate,
         behaviour=behaviour,
+        scenario_code=scenario_code,
     )

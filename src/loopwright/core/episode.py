@@ -45,6 +45,9 @@ class EpisodeHeader:
     """What else distinguishes how it acted (expert version, noise), in one string."""
     censored: str | None = None
     """Why the recording ends early, if it does (crash, fault); None for a whole episode."""
+    scenario_code: str | None = None
+    """Digest of the code of a scenario that is not built in: what was recorded before an edit of
+    it and what comes after are different episodes."""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -68,7 +71,10 @@ class EpisodeHeader:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
+        # Left out where there is none, so that ids from before there was such a field stay.
+        code = {"scenario_code": self.scenario_code} if self.scenario_code else {}
         return {
+            **code,
             "schema_version": self.schema_version,
             "scenario": self.scenario,
             "kind": self.kind,

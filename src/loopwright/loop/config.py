@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from loopwright.core.digest import Json
 from loopwright.core.errors import InvalidConfig
 from loopwright.core.scenario import Box, Request
-from loopwright.core.stage import ProgressSink, resolve_entry
+from loopwright.core.source import entry_digest, find_entry
+from loopwright.core.stage import ProgressSink
 from loopwright.loop.gate import GateConfig
 from loopwright.safety.certificate.claims import Level, bound_of
 from loopwright.safety.certificate.document import MAX_VALID_DAYS
@@ -25,8 +27,8 @@ class CorpusPlan:
     """A corpus to learn from, and how to come by it."""
 
     entry: str
-    """``"package.module:function"``; ``function(**config, progress=sink)`` builds the corpus or
-    finds it built, and returns its path."""
+    """``"package.module:function"`` or ``"path/to/file.py:function"``; ``function(**config,
+    progress=sink)`` builds the corpus or finds it built, and returns its path."""
     config: Mapping[str, Json] = field(default_factory=dict)
     """The function's arguments as plain data. With the code they fix the corpus."""
 
@@ -36,7 +38,8 @@ class Learner:
     """What turns episodes, and corpora if there are any, into a candidate."""
 
     entry: str
-    """``"package.module:function"``, a :data:`loopwright.core.learner.LearnFunction`."""
+    """``"package.module:function"`` or ``"path/to/file.py:function"``, a
+    :data:`loopwright.core.learner.LearnFunction`."""
     config: Mapping[str, Json] = field(default_factory=dict)
     """The function's configuration as plain data; it refuses keys it does not know."""
     corpora: tuple[CorpusPlan, ...] = ()
@@ -50,7 +53,18 @@ class Learner:
 
 def build_corpora(learner: Learner, progress: ProgressSink) -> list[Path]:
     """Build the corpora of a learner, or find them built."""
-    return [resolve_entry(c.entry)(**c.config, progress=progress) for c in learner.corpora]
+    return [find_entry(c.entry, "corpus")(**c.config, progress=progress) for c in learner.corpora]
+
+
+def foreign_code(learner: Learner) -> dict[str, Json]:
+    """Return the digest of the code behind every entry of a learner that is not Loopwright's own.
+
+    Raises:
+        InvalidConfig: An entry names a file that does not exist.
+    """
+    entries = [learner.entry, *(corpus.entry for corpus in learner.corpora)]
+    digests = {entry: entry_digest(entry) for entry in entries}
+    return {entry: digest for entry, digest in digests.items() if digest is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +174,28 @@ class LoopConfig:
         """All rounds in order; index 0 is the genesis."""
         return (self.genesis, *self.rounds)
 
+    def refuse_overlaps(self) -> None:
+        """Refuse two requests that would record the same starts in the same way.
+
+        Not when a configuration is made: runs of earlier versions are read though they had some. A
+        request passes over starts outside its box and those on which its expert fails, so requests
+        that follow each other closely may still share some; these are counted once.
+
+        Raises:
+            InvalidConfig: Two requests overlap.
+        """
+        planned = [(i, r) for i, plan in enumerate(self.plans) for r in plan.requests]
+        for (index, one), (later, other) in combinations(planned, 2):
+            alike = (one.kind, one.body) == (other.kind, other.body) and _meet(one.box, other.box)
+            first = max(one.first, other.first)
+            last = min(one.first + one.count, other.first + other.count) - 1
+            if alike and first <= last:
+                raise InvalidConfig(
+                    f"loop {self.name!r}: a {one.kind} request of round {index} and one of round "
+                    f"{later} both record the starts {first} to {last}, and the same start twice "
+                    f"is one episode. Give the second first={one.first + one.count} or more"
+                )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that :meth:`from_json` reads back equal."""
         return asdict(self)
@@ -174,6 +210,17 @@ class LoopConfig:
         asked = data.get("certificate")  # runs of earlier versions asked for none
         fields["certificate"] = CertificateConfig(**asked) if asked is not None else None
         return cls(**fields)
+
+
+def _meet(one: Box | None, other: Box | None) -> bool:
+    """Tell whether two boxes share starts; None is the whole domain."""
+    if one is None or other is None:
+        return True
+    return all(
+        max(one.low[name], other.low[name]) < min(one.high[name], other.high[name])
+        or (one.low[name], one.high[name]) == (other.low[name], other.high[name])
+        for name in one.low.keys() & other.low.keys()
+    )
 
 
 def request_from_json(data: Mapping[str, Any]) -> Request:

@@ -28,7 +28,7 @@ from loopwright.core.stage import (
     code_digest,
     environment_digest,
 )
-from loopwright.store.episode_files import DamagedEpisode
+from loopwright.store.episode_files import DamagedEpisode, is_cut_short
 from loopwright.store.ledger import Attempt
 from loopwright.store.objects import DamagedObject
 from loopwright.store.workspace import Workspace
@@ -168,14 +168,18 @@ class Engine:
         return all((self.workspace.episodes_folder / e).is_dir() for e in episodes)
 
     def _holds(self, receipt: Receipt) -> bool:
-        """Tell whether everything that a receipt names is there; what is not is made again."""
+        """Tell whether everything that a receipt names is there; what is not is made again.
+
+        An attempt that a fault cut short cannot be made again, only another in its place, and
+        nothing is learned from it: if it is lost, what is on record about it is all there is.
+        """
         objects, outputs = self.workspace.objects, receipt.result.outputs
         episodes = receipt.result.facts.get("episodes", ())
         assert isinstance(episodes, (list, tuple))
         return (
             all(map(objects.has, outputs.values()))
             and all(objects.has_folder(d) for name, d in outputs.items() if name == "candidate")
-            and self.has_episodes(str(e) for e in episodes)
+            and self.has_episodes(e for e in map(str, episodes) if not is_cut_short(e))
         )
 
     def _execute(self, works: Sequence[Work]) -> dict[str, Receipt]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from loopwright.core.errors import InvalidConfig, NotCertified, UnknownName
 from loopwright.loop.certified import certificate_of
 from loopwright.loop.config import LoopConfig
@@ -17,7 +19,8 @@ def roll_back(
     Args:
         workspace: Where the run is on record.
         run_id: The run, which is also the alias of its champion.
-        to: Digest of the earlier champion, or its beginning; default: the one before the present.
+        to: Digest of any other champion that the run had, or its beginning; default: the one
+            before the present. Who was rolled back from is no longer before it.
         reason: Why, for the record.
 
     Raises:
@@ -31,13 +34,17 @@ def roll_back(
     if not moves:
         raise InvalidConfig(f"run {run_id} has no champion yet, so there is nothing to roll back")
     present = moves[-1].candidate
-    earlier = [m.candidate for m in moves[:-1] if m.candidate != present]
+    earlier = standing_before(moves)
     if to is not None:
-        earlier = [c for c in earlier if c.startswith(to)]
+        others = [m.candidate for m in moves if m.candidate != present]
+        earlier = [c for c in others if c.startswith(to)]
         if not earlier:
-            raise UnknownName("champion", to, {m.candidate for m in moves[:-1]})
+            raise UnknownName("champion", to, set(others))
     if not earlier:
-        raise InvalidConfig(f"run {run_id} had no champion before {present[:12]}")
+        raise InvalidConfig(
+            f"run {run_id} had no champion before {present[:12]}; --to DIGEST goes to any other "
+            "that it had ('loopwright history --json' names them)"
+        )
     _require_certificate(workspace, run_id, earlier[-1])
     return workspace.ledger.promote(
         alias=run_id,
@@ -47,6 +54,22 @@ def roll_back(
         kind="rollback",
         reason=reason,
     )
+
+
+def standing_before(moves: Sequence[Decision]) -> list[str]:
+    """Return the champions that stand below the present one, the oldest first.
+
+    A promotion puts a champion on top of the others. A rollback takes off those above the one it
+    goes back to, so that going back twice goes back further, never forward again.
+    """
+    stack: list[str] = []
+    for move in moves:
+        if move.kind == "rollback" and move.candidate in stack:
+            while stack[-1] != move.candidate:
+                stack.pop()
+        else:
+            stack.append(move.candidate)
+    return [candidate for candidate in stack[:-1] if candidate != stack[-1]]
 
 
 def _require_certificate(workspace: Workspace, run_id: str, candidate: str) -> None:

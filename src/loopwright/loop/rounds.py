@@ -23,9 +23,9 @@ the run has come to; what may move a robot is decided once more, by
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import takewhile
 from typing import Any, TypeVar, cast
 
 from loopwright.core.digest import Json
@@ -35,7 +35,7 @@ from loopwright.core.scenario import Box, Request, Scenario, Split, split_seed
 from loopwright.core.seeds import derive_seed
 from loopwright.core.stage import Receipt, Resources, StageResult
 from loopwright.loop.certifying import Certifier
-from loopwright.loop.config import LoopConfig, RoundPlan
+from loopwright.loop.config import LoopConfig, RoundPlan, foreign_code
 from loopwright.loop.engine import Engine, Work, is_damage
 from loopwright.loop.gate import FloorCheck, GateDecision, PairedTrial, floor_holds, judge
 from loopwright.loop.records import (
@@ -99,32 +99,50 @@ class Loop:
     """One run of a loop in a workspace; :meth:`run` starts or resumes it."""
 
     def __init__(self, config: LoopConfig, engine: Engine) -> None:
-        """Register the run; the same configuration in the same workspace is the same run."""
+        """Register the run; the same configuration and code in a workspace are the same run.
+
+        Of code only what is not Loopwright's own counts here. Where that was edited, what an
+        earlier run came to stays on record, and a run begins that owes nothing to it.
+
+        Raises:
+            InvalidConfig: Two requests of the configuration overlap.
+        """
+        config.refuse_overlaps()
         self.config = config
         self.engine = engine
         self.ledger = engine.workspace.ledger
         self.scenario: Scenario = get_scenario(config.scenario)
         self._source = scenario_source_digest(config.scenario)
         self._certifier = Certifier(config, engine) if config.certificate is not None else None
-        self.run_id = self.ledger.begin_run(config.name, config.to_json())
+        code: dict[str, Json] = {"scenario": self._source} if self._source else {}
+        for plan in config.plans:
+            code |= foreign_code(plan.learner)
+        self.run_id = self.ledger.begin_run(config.name, config.to_json(), code=code)
         self._stages: list[StageName] = []
         self._pool = _Pool()
 
-    def run(self) -> list[RoundRecord]:
+    def run(self, *, stop_after: int | None = None) -> list[RoundRecord]:
         """Run every planned round that is not on record yet; return all records.
 
         What earlier rounds had made and is lost or damaged by now is made anew.
+
+        Args:
+            stop_after: Index of the last round to run now; all by default. Where a run stops is no
+                part of what it is: the next call goes on from there.
 
         Raises:
             DamagedData: It cannot be.
             StageError: A stage failed.
         """
-        return self._mending(self._go_on)
+        planned = len(self.config.plans)
+        until = planned if stop_after is None else min(stop_after + 1, planned)
+        return self._mending(lambda records: self._go_on(records, until))
 
     def end(self) -> Ending | None:
         """Compare first and last champion on sealed seeds, and make what people look at.
 
-        Using sealed seeds is counted. None if the configuration wants no sealed episodes.
+        Using sealed seeds is counted. None if the configuration wants no sealed episodes, and as
+        long as not every planned round is on record.
 
         Raises:
             DamagedData: Something is lost or damaged and cannot be made anew.
@@ -156,8 +174,8 @@ class Loop:
             self._learn_from(record)
         return records
 
-    def _go_on(self, records: list[RoundRecord]) -> list[RoundRecord]:
-        for index in range(len(records), len(self.config.plans)):
+    def _go_on(self, records: list[RoundRecord], until: int) -> list[RoundRecord]:
+        for index in range(len(records), until):
             self._stages = []
             record = self._turn(index, self.config.plans[index], records)
             self.ledger.record_round(self.run_id, index, record.to_json())
@@ -166,7 +184,7 @@ class Loop:
         return records
 
     def _come_to_an_end(self, records: list[RoundRecord]) -> Ending | None:
-        if not self.config.sealed_episodes or not records:
+        if not self.config.sealed_episodes or len(records) < len(self.config.plans):
             return None
         known = recorded_ending(self.ledger, self.run_id)
         first, last = records[0].champion_after, self.ledger.champion(self.run_id)
@@ -255,7 +273,7 @@ class Loop:
             label=plan.label,
             requests=requests,
             added=added,
-            demonstrations=len(self._pool.sources.get("demo", ())),
+            demonstrations=len(set(self._pool.sources.get("demo", ()))),
             snapshot=snapshot_digest,
             challenger=challenger,
             champion_before=champion,
@@ -349,10 +367,16 @@ class Loop:
     def _fit(
         self, index: int, plan: RoundPlan, snapshot: str, parent: str | None
     ) -> tuple[str, Mapping[str, Json]]:
+        foreign = foreign_code(plan.learner)
         spec = self.engine.spec(
             "fit",
             "loopwright.loop.stages:fit",
-            params={"learner": asdict(plan.learner), "parent": parent},
+            params={
+                "learner": asdict(plan.learner),
+                "parent": parent,
+                # Loopwright's own code is part of every key already.
+                **({"learner_code": foreign} if foreign else {}),
+            },
             inputs={"snapshot": snapshot},
             seed=derive_seed(self.config.seed, "fit", index),
             resources=Resources(memory_gb=3.0),
@@ -366,13 +390,14 @@ class Loop:
         self, index: int, champion: str, challenger: str, records: Sequence[RoundRecord]
     ) -> _Judgement:
         gate = self.config.gate
-        seeds = self._seeds("gate", index, gate.max_pairs)
-        earned = list(takewhile(lambda r: r.decision == "promote", reversed(records)))
+        seeds = self._gate_seeds(index)
+        earned = list(itertools.takewhile(lambda r: r.decision == "promote", reversed(records)))
         met: dict[str, Trials] = {}
         decision = judge(gate, index, [])
         for begin in range(0, gate.max_pairs, gate.batch):
             batch = seeds[begin : begin + gate.batch]
-            self.ledger.use_seeds("gate", self.scenario.id, batch, purpose=self._name(index))
+            purpose = gate_purpose(self.run_id, index)
+            self.ledger.use_seeds("gate", self.scenario.id, batch, purpose=purpose)
             fresh = self._try_all({champion: batch, challenger: batch}, "gate")
             met = {c: met[c].then(fresh[c]) if c in met else fresh[c] for c in fresh}
             decision = judge(
@@ -555,6 +580,20 @@ class Loop:
         first = self._offset() + block * _ROUND_BLOCK
         return [split_seed(split, first + i) for i in range(count)]
 
+    def _gate_seeds(self, index: int) -> list[int]:
+        """Return the seeds of a round's gate: the first of its block that nobody has used here.
+
+        In a workspace that is new these are the first of the block. What this gate itself has used
+        stays in, and as others never take that it stays in front: after an interruption the gate
+        goes on with the order in which it began.
+        """
+        mine = gate_purpose(self.run_id, index)
+        used = self.ledger.seed_purposes("gate", self.scenario.id)
+        first = self._offset() + index * _ROUND_BLOCK
+        block = (split_seed("gate", number) for number in itertools.count(first))
+        fresh = (seed for seed in block if seed not in used or mine in used[seed])
+        return list(itertools.islice(fresh, self.config.gate.max_pairs))
+
     def _name(self, index: int) -> str:
         return f"{self.run_id}/round-{index}"
 
@@ -587,6 +626,11 @@ def _judgement(record: RoundRecord) -> _Judgement:
         champion=record.champion_trials,
         challenger=record.challenger_trials,
     )
+
+
+def gate_purpose(run_id: str, index: int) -> str:
+    """Return what the seeds of a round's gate are counted as used for."""
+    return f"{run_id}/round-{index}"
 
 
 def recorded_rounds(ledger: Ledger, run_id: str) -> list[RoundRecord]:

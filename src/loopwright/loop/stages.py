@@ -19,26 +19,31 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from loopwright.core.canvas import is_canvas
-from loopwright.core.episode import Episode, Verdict
+from loopwright.core.digest import Json
+from loopwright.core.episode import Episode, EpisodeHeader, Verdict
 from loopwright.core.errors import ContractError, InvalidConfig
 from loopwright.core.learner import FitJob, LearnFunction
 from loopwright.core.policy import ForeseeingPolicy, Foresight, Policy
 from loopwright.core.scenario import Scenario, split_of
-from loopwright.core.stage import Site, StageResult, StageSpec, resolve_entry
+from loopwright.core.source import find_entry
+from loopwright.core.stage import Site, StageResult, StageSpec
 from loopwright.loop.config import Learner, build_corpora, request_from_json
 from loopwright.models.registry import load_policy
 from loopwright.report.film import encode_film
-from loopwright.scenarios.registry import get_scenario
-from loopwright.scenarios.sources import attempt, record_sources
+from loopwright.scenarios.registry import get_scenario, scenario_source_digest
+from loopwright.scenarios.sources import attempt, header_of_attempt, record_sources
 from loopwright.store.episodes import (
     DamagedEpisode,
     EpisodeReader,
+    cause_of,
+    is_cut_short,
     quarantine_episode,
     write_episode,
 )
@@ -53,11 +58,11 @@ _LINGER_S = 2.0
 
 def collect(spec: StageSpec, site: Site) -> StageResult:
     """Record source episodes for one request."""
-    scenario = get_scenario(_text(spec, "scenario"))
+    scenario = _scenario(spec)
     request = request_from_json(_mapping(spec, "request"))
     ids: list[str] = []
     with Workspace.open(site.workspace) as workspace:
-        for episode, verdict in record_sources(scenario, request):
+        for episode, verdict in record_sources(scenario, request, scenario_code=_code(spec)):
             write_episode(workspace, episode)
             if verdict is not None:
                 workspace.ledger.add_verdict(verdict)
@@ -76,7 +81,7 @@ def fit(spec: StageSpec, site: Site) -> StageResult:
         out = site.scratch / "candidate"
         _empty(out)
         learner = Learner.from_json(_mapping(spec, "learner"))
-        learn: LearnFunction = resolve_entry(learner.entry)
+        learn: LearnFunction = find_entry(learner.entry, "learner")
         job = FitJob(
             episodes=episodes,
             seed=spec.seed,
@@ -110,17 +115,24 @@ def refuse_held_out(episodes: Iterable[Episode]) -> None:
 
 def run_attempts(spec: StageSpec, site: Site) -> StageResult:
     """Let a candidate try each of the given seeds once."""
-    scenario = get_scenario(_text(spec, "scenario"))
+    scenario = _scenario(spec)
     candidate = spec.inputs["candidate"]
     seeds = [int(s) for s in _list(spec, "seeds")]
     with Workspace.open(site.workspace) as workspace:
-        verdicts = _recorded(workspace, scenario, candidate, seeds)
+        policy = _policy(workspace, candidate, site.scratch)
+        code = _code(spec)
+        headers = [
+            header_of_attempt(scenario, policy, s, candidate, scenario_code=code) for s in seeds
+        ]
+        verdicts = _recorded(workspace, headers)
         if missing := [s for s in seeds if s not in verdicts]:
-            policy = _policy(workspace, candidate, site.scratch)
             with closing(scenario.make_world()) as world:
                 for seed in missing:
-                    episode, verdict = attempt(scenario, world, policy, seed, candidate)
-                    write_episode(workspace, episode)
+                    episode, verdict = attempt(
+                        scenario, world, policy, seed, candidate, scenario_code=code
+                    )
+                    # One that was cut short is kept under an id of its own.
+                    verdict = replace(verdict, episode=write_episode(workspace, episode).id)
                     workspace.ledger.add_verdict(verdict)
                     verdicts[seed] = verdict
                     site.progress(len(verdicts) / len(seeds), f"{len(verdicts)}/{len(seeds)}")
@@ -134,19 +146,30 @@ def run_attempts(spec: StageSpec, site: Site) -> StageResult:
     )
 
 
-def _recorded(
-    workspace: Workspace, scenario: Scenario, candidate: str, seeds: Sequence[int]
-) -> dict[int, Verdict]:
-    """Return the verdicts of attempts that an earlier try of this stage had recorded, by seed."""
-    ledger = workspace.ledger
-    rows = ledger.episodes(scenario=scenario.id, kind="attempt", candidate=candidate)
-    wanted = {row.id: row.seed for row in rows if row.seed in set(seeds)}
-    return {wanted[i]: verdict for i, verdict in ledger.standing_verdicts(wanted).items()}
+def _recorded(workspace: Workspace, headers: Sequence[EpisodeHeader]) -> dict[int, Verdict]:
+    """Return the verdicts on attempts that were recorded earlier, by seed.
+
+    Attempts that a fault of the machine cut short are among them, for a start is tried once: what
+    another stage had found there counts here too. A whole attempt goes before such a one.
+    """
+    if not headers:
+        return {}
+    ledger, wanted = workspace.ledger, {header.id: header.seed for header in headers}
+    rows = ledger.episodes(
+        scenario=headers[0].scenario,
+        kind="attempt",
+        candidate=headers[0].candidate,
+        censored=True,
+    )
+    seeds = {r.id: wanted[cause_of(r.id)] for r in rows if cause_of(r.id) in wanted}
+    found = ledger.standing_verdicts(seeds)
+    in_order = sorted(found, key=lambda i: (not is_cut_short(i), i))
+    return {seeds[identity]: found[identity] for identity in in_order}
 
 
 def film(spec: StageSpec, site: Site) -> StageResult:
     """Re-render a recorded episode at another size from its recorded actions."""
-    scenario = get_scenario(_text(spec, "scenario"))
+    scenario = _scenario(spec)
     camera = scenario.interface.cameras[0].name
     with Workspace.open(site.workspace) as workspace:
         (episode,) = _read(workspace, [_text(spec, "episode")])
@@ -165,20 +188,25 @@ def film(spec: StageSpec, site: Site) -> StageResult:
 def inspect(spec: StageSpec, site: Site) -> StageResult:
     """Ask a candidate what it had foreseen of recorded episodes.
 
-    ``surprise`` is the mean forward error per episode, or null if it cannot foresee.
+    ``surprise`` is the mean forward error per episode, or null if it cannot foresee. Of one that
+    was cut short nothing is asked; the mean of the others stands for it.
     """
     with Workspace.open(site.workspace) as workspace:
         policy = _policy(workspace, spec.inputs["candidate"], site.scratch)
         if not isinstance(policy, ForeseeingPolicy):
             return StageResult(facts={"surprise": None})
-        episodes = _read(workspace, [str(e) for e in _list(spec, "episodes")])
+        named = [str(e) for e in _list(spec, "episodes")]
+        episodes = _read(workspace, [e for e in named if not is_cut_short(e)])
         surprises = [policy.surprise(e) for e in episodes]
         foresight = policy.imagine(episodes[0], every=_IMAGINE_EVERY) if episodes else None
         if foresight is None or any(s is None for s in surprises):
             return StageResult(facts={"surprise": None})
         means = [round(float(np.mean(s)), 6) for s in surprises if s is not None]
+        usual = round(float(np.mean(means)), 6)
+        known = iter(means)
+        listed: list[Json] = [usual if is_cut_short(e) else next(known) for e in named]
         stored = workspace.objects.put_bytes(foresight_to_bytes(foresight))
-        return StageResult(outputs={"foresight": stored}, facts={"surprise": means})
+        return StageResult(outputs={"foresight": stored}, facts={"surprise": listed})
 
 
 def foresight_to_bytes(foresight: Foresight) -> bytes:
@@ -228,6 +256,27 @@ def _policy(workspace: Workspace, candidate: str, scratch: Path) -> Policy:
     folder = scratch / f"candidate-{candidate[:12]}"
     workspace.objects.checkout(candidate, folder)
     return load_policy(folder)
+
+
+def _scenario(spec: StageSpec) -> Scenario:
+    """Return the scenario of a stage, if its code is still what the stage's key says.
+
+    Raises:
+        InvalidConfig: It was edited since the loop began.
+    """
+    reference = _text(spec, "scenario")
+    if scenario_source_digest(reference) != _code(spec):
+        raise InvalidConfig(
+            f"the code of scenario {reference} was edited while the loop was running; what it "
+            "gives now does not belong to this run. Start the command again, which begins a run "
+            "of its own"
+        )
+    return get_scenario(reference)
+
+
+def _code(spec: StageSpec) -> str | None:
+    code = spec.params["scenario_source"]
+    return None if code is None else str(code)
 
 
 def _text(spec: StageSpec, name: str) -> str:

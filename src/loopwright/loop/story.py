@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,9 +18,9 @@ from loopwright.core.statistics import clopper_pearson
 from loopwright.loop.certificate_story import certificate_report
 from loopwright.loop.certifying import waiting
 from loopwright.loop.config import LoopConfig, RoundPlan
-from loopwright.loop.gate import GateDecision
+from loopwright.loop.gate import GateDecision, Rate
 from loopwright.loop.records import Ending, RoundRecord, StageName, Trials
-from loopwright.loop.rounds import recorded_ending, recorded_rounds
+from loopwright.loop.rounds import gate_purpose, recorded_ending, recorded_rounds
 from loopwright.loop.stages import foresight_from_bytes
 from loopwright.report.pictures import DomainMap, Film, FilmPair, Imagination, StartPoint
 from loopwright.report.rounds import (
@@ -55,10 +57,7 @@ def tell(workspace: Workspace, run: RunRow, *, command: str = "") -> RunReport:
         instruction=scenario.instruction,
         recipe=run.recipe,
         seed=config.seed,
-        rounds=(
-            *(_round(workspace, r, config.plans[r.index]) for r in records),
-            *_rollbacks(workspace, run, first_index=len(records)),
-        ),
+        rounds=tuple(_rounds(workspace, run, scenario, config, records)),
         command=command,
         machine=machine(),
         started_utc=_utc(run.began_at),
@@ -99,7 +98,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _round(workspace: Workspace, record: RoundRecord, plan: RoundPlan) -> RoundReport:
+def _round(
+    workspace: Workspace, run: RunRow, scenario: Scenario, record: RoundRecord, plan: RoundPlan
+) -> RoundReport:
     added: dict[str, int] = {}
     for request, episodes in zip(record.requests, record.added, strict=True):
         added[request.kind] = added.get(request.kind, 0) + len(episodes)
@@ -115,7 +116,9 @@ def _round(workspace: Workspace, record: RoundRecord, plan: RoundPlan) -> RoundR
         planted=plan.planted,
         added=added,
         labelled_demos=record.demonstrations,
-        gate=_gate(gate, record) if gate else None,
+        gate=_gate(gate, record, used_before=_used_before(workspace, run, scenario, record))
+        if gate
+        else None,
         success=rate(record.operated) if gate is None else None,
         curves=tuple(_curves(record.fit)),
         cost_cpu_s=_costs(workspace, record.stages),
@@ -134,20 +137,46 @@ def _waits_for(workspace: Workspace, run: RunRow, config: LoopConfig) -> str:
     )
 
 
-def _rollbacks(workspace: Workspace, run: RunRow, *, first_index: int) -> Iterator[RoundReport]:
-    moves = workspace.ledger.promotions(run.id)
-    for index, move in enumerate((m for m in moves if m.kind == "rollback"), first_index):
-        yield RoundReport(
-            index=index,
-            label="rollback",
-            decision="rollback",
-            reason=move.reason,
-            champion_before=move.champion_before,
-            champion_after=move.candidate,
-        )
+def _rounds(
+    workspace: Workspace,
+    run: RunRow,
+    scenario: Scenario,
+    config: LoopConfig,
+    records: Sequence[RoundRecord],
+) -> Iterator[RoundReport]:
+    """Yield the rounds, and each rollback where it happened; rollbacks are numbered after them."""
+    ahead = deque(records)
+    labels = 0
+    number = itertools.count(len(records))
+    for move in workspace.ledger.decisions(run.id):
+        if move.kind == "rollback":
+            yield RoundReport(
+                index=next(number),
+                label="rollback",
+                decision="rollback",
+                reason=move.reason,
+                champion_before=move.champion_before,
+                champion_after=move.candidate,
+                labelled_demos=labels,
+            )
+        elif ahead:  # a round decides before it is over and on record
+            record = ahead.popleft()
+            labels = record.demonstrations
+            yield _round(workspace, run, scenario, record, config.plans[record.index])
 
 
-def _gate(gate: GateDecision, record: RoundRecord) -> GateReport:
+def _used_before(
+    workspace: Workspace, run: RunRow, scenario: Scenario, record: RoundRecord
+) -> int | None:
+    """Return how many starts of a round's gate had been used for something else before."""
+    if record.challenger_trials is None:
+        return None
+    mine = gate_purpose(run.id, record.index)
+    uses = workspace.ledger.seed_purposes("gate", scenario.id)
+    return sum(uses.get(seed, (mine,))[0] != mine for seed in record.challenger_trials.seeds)
+
+
+def _gate(gate: GateDecision, record: RoundRecord, *, used_before: int | None) -> GateReport:
     checks = ()
     if record.floor is not None:
         checks = (
@@ -167,18 +196,35 @@ def _gate(gate: GateDecision, record: RoundRecord) -> GateReport:
         threshold=gate.threshold,
         alpha=gate.alpha,
         max_pairs=gate.config.max_pairs,
-        champion=rate(record.champion_trials),
-        challenger=rate(record.challenger_trials),
+        used_before=used_before,
+        champion=_gate_rate(gate.champion),
+        challenger=_gate_rate(gate.challenger),
         checks=checks,
     )
 
 
 def rate(trials: Trials | None) -> SuccessRate | None:
-    """Return the share of successes with its exact 95 % interval; None without a verdict."""
+    """Return the share of successes with its exact 95 % interval; None without a verdict.
+
+    For a number of trials that was fixed. Where a gate stopped when it had seen enough, only the
+    interval in its decision holds.
+    """
     if trials is None or not trials.decided:
         return None
     low, high = clopper_pearson(trials.successes, trials.decided)
     return SuccessRate(successes=trials.successes, trials=trials.decided, low=low, high=high)
+
+
+def _gate_rate(counted: Rate) -> SuccessRate | None:
+    if not counted.trials:
+        return None
+    return SuccessRate(
+        successes=counted.successes,
+        trials=counted.trials,
+        low=counted.low,
+        high=counted.high,
+        confidence=counted.confidence,
+    )
 
 
 def _curves(fit: Mapping[str, Any]) -> Iterator[Curve]:
@@ -202,10 +248,19 @@ def _costs(workspace: Workspace, stages: Sequence[StageName]) -> dict[str, float
 
 def _seeds(record: RoundRecord) -> Iterator[SeedRange]:
     if record.challenger_trials is not None:
-        seeds = record.challenger_trials.seeds
-        yield SeedRange(split="gate", first=seeds[0], count=len(seeds), purpose="gate")
+        for first, count in _stretches(record.challenger_trials.seeds):
+            yield SeedRange(split="gate", first=first, count=count, purpose="gate")
     operated = record.operated.seeds
     yield SeedRange(split="train", first=operated[0], count=len(operated), purpose="operate")
+
+
+def _stretches(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield first and length of every stretch of consecutive seeds."""
+    begin = 0
+    for place in range(1, len(seeds) + 1):
+        if place == len(seeds) or seeds[place] != seeds[place - 1] + 1:
+            yield seeds[begin], place - begin
+            begin = place
 
 
 def _films(workspace: Workspace, scenario: Scenario, ending: Ending | None) -> Iterator[FilmPair]:
@@ -311,8 +366,10 @@ def _sealed(
 
 def _notes(config: LoopConfig, records: Sequence[RoundRecord]) -> Iterator[str]:
     yield (
-        f"One loop, seed {config.seed}. Intervals are exact (Clopper-Pearson, 95 %) and cover the "
-        "choice of starts only, not the draw of demonstrations or of network initialisation."
+        f"One loop, seed {config.seed}. Where the number of starts was fixed, intervals are exact "
+        "(Clopper-Pearson, 95 %). A gate chooses when to stop, so its intervals are those of a "
+        "confidence sequence (95 % at all times at once), which are wider. Both cover the choice "
+        "of starts only, not the draw of demonstrations or of network initialisation."
     )
     if config.certificate is None:
         yield "This recipe asks for no certificate, so nothing that it makes can be deployed."

@@ -15,6 +15,7 @@ from loopwright.core.errors import InvalidConfig
 from loopwright.core.policy import MANIFEST_NAME, Candidate
 from loopwright.core.stage import ProgressSink, Site, StageResult, StageSpec
 from loopwright.loop.engine import Engine, Silence, Work
+from loopwright.recipes.scorings import STAGE_NAME, Scoring
 from loopwright.recipes.tasks import build_tasks
 from loopwright.scenarios.emoji.corpus import cache_folder
 from loopwright.store.corpus import open_corpus
@@ -29,28 +30,6 @@ UNSAID = "unsaid"
 
 _STAGE = "loopwright.recipes.evaluation:score_stage"
 _SOURCE = "learned-"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scoring:
-    """What a model made of one list of items."""
-
-    name: str
-    """Of the list."""
-    facts: Mapping[str, Any]
-    """Plain data: task and its digest, seed, scores, and what the model had learned."""
-    receipt: str | None = None
-    """Key of the stage under which a workspace keeps it."""
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether the model had learned none of the items, as far as was looked."""
-        return not self.facts["contamination"]["learned"]
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether all was looked at that the model was trained on."""
-        return not self.facts["contamination"]["missing"]
 
 
 def score(
@@ -197,7 +176,11 @@ class _Recorded:
             "missing": list(self.sources.missing),
         }
         spec = engine.spec(
-            "score", _STAGE, params=params, inputs={**inputs, "task": task.digest}, seed=self.seed
+            STAGE_NAME,
+            _STAGE,
+            params=params,
+            inputs={**inputs, "task": task.digest},
+            seed=self.seed,
         )
         return Work(spec=spec, label=f"{self.task}, {name}")
 

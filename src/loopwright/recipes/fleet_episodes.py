@@ -30,6 +30,8 @@ from loopwright.store.workspace import Workspace
 WITNESS = "fleet-observation/1"
 """Who says what the robots and cameras saw after the attempt; the simulator's state outranks it."""
 AUTHOR = "fleet"
+MARK = "fleet-mark.json"
+"""File in the workspace: how far the fleet's journal was read."""
 _OUTCOMES: dict[str, Outcome] = {"succeeded": "success", "failed": "failure"}
 
 
@@ -49,7 +51,9 @@ class Made:
     is_new: bool
 
 
-def make_episodes(site: FleetSite, workspace: Workspace) -> Iterator[Made]:
+def make_episodes(
+    site: FleetSite, workspace: Workspace, *, only_new: bool = False
+) -> Iterator[Made]:
     """Make an episode of every attempt of the fleet that is none yet, and yield all of them.
 
     Pictures are drawn now, from the log of the world. Run again it finds what it made and makes
@@ -58,6 +62,7 @@ def make_episodes(site: FleetSite, workspace: Workspace) -> Iterator[Made]:
     Args:
         site: The fleet's folder; the fleet may run.
         workspace: Where episodes and verdicts go.
+        only_new: Read and yield only what came since the last time that this was asked for.
 
     Raises:
         DamagedData: Journal, logs or flights are not what was written.
@@ -68,7 +73,7 @@ def make_episodes(site: FleetSite, workspace: Workspace) -> Iterator[Made]:
     known = {verdict.flags.get("intent"): name for name, verdict in standing.items()}
     with ExitStack() as stack:
         studio = _Studio(stack)
-        for attempt in read_attempts(site):
+        for attempt in read_attempts(site, workspace.root / MARK if only_new else None):
             goal = goal_of(attempt.intent)
             if goal is None or attempt.end - attempt.begin < HOLD:
                 continue  # no skill of these scenarios, or killed before a whole row

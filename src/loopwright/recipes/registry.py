@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from loopwright.core.errors import InvalidConfig, UnknownName
+from loopwright.core.errors import InvalidConfig, LoopwrightError, UnknownName
+from loopwright.core.source import described, import_file, is_file_reference, split_reference
 from loopwright.core.stage import resolve_entry
 from loopwright.loop.config import LoopConfig
 from loopwright.recipes.training import Training
@@ -92,11 +92,11 @@ def find_recipe(name: str, built_in: dict[str, str], known: list[str]) -> Callab
 
     Raises:
         UnknownName: There is no such recipe; a near one is suggested.
-        InvalidConfig: The file is missing, or has no such function.
+        InvalidConfig: The file is missing or cannot be imported, or has no such function; the
+            function it returns raises the same for what the file's function raises.
     """
-    path, _, function = name.partition(":")
-    if path.endswith(".py"):
-        return _from_file(Path(path), function or "recipe")
+    if is_file_reference(name):
+        return _from_file(*split_reference(name, "recipe"))
     if name in built_in:
         return resolve_entry(built_in[name])
     for point in metadata.entry_points(group=_ENTRY_POINTS):
@@ -108,12 +108,18 @@ def find_recipe(name: str, built_in: dict[str, str], known: list[str]) -> Callab
 def _from_file(path: Path, function: str) -> Callable[[], Any]:
     if not path.is_file():
         raise InvalidConfig(f"recipe file {str(path)!r} does not exist; 'loopwright new' makes one")
-    spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = getattr(module, function, None)
+    found = getattr(import_file(path, "recipe"), function, None)
     if not callable(found):
         raise InvalidConfig(f"{path} has no function {function!r}; a recipe file defines one")
-    return found
+
+    def called() -> Any:
+        try:
+            return found()
+        except LoopwrightError:
+            raise
+        except Exception as error:
+            raise InvalidConfig(
+                f"{function}() of recipe file {path} raised {described(error, path.resolve())}"
+            ) from error
+
+    return called

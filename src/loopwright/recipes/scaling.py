@@ -378,5 +378,16 @@ def rehearse(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
 
 
 def read_measurement(model: Path, start: Path | None, corpora: Sequence[Path]) -> dict[str, Json]:
-    """Read ``loss``, ``params`` and ``tokens`` from a JSON file; a stand-in for a measurement."""
-    return json.loads(model.read_bytes())
+    """Read ``loss``, ``params`` and ``tokens`` from a JSON file; a stand-in for a measurement.
+
+    Raises:
+        InvalidConfig: It is no such file.
+    """
+    expected = "a rehearsal measures a JSON file with the numbers 'loss' and 'params'"
+    try:
+        said = json.loads(model.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidConfig(f"{model} cannot be read: {error}; {expected}") from error
+    if not isinstance(said, dict) or not {"loss", "params"} <= said.keys():
+        raise InvalidConfig(f"{model} holds {said!r}; {expected}")
+    return said

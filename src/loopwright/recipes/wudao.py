@@ -56,7 +56,7 @@ def laptop() -> Training:
                 # skin tone on one person over to the next; they have to be more, to look as good.
                 "pictures": {"encoder_sees": "patch", "decoder_layers": 4, "levels": [8, 8, 6, 5]},
                 "picture_steps": 1500,
-                "steps": 1700,
+                "steps": 2200,
                 # Weighed by family, a person in one tone was shown a third as often as an object:
                 # too rarely to be told apart from the same person of another gender.
                 "weight_power": 0.0,

@@ -28,7 +28,7 @@ def decisions(run: RunReport) -> Html | None:
         return None
     rows = [
         (
-            element("strong", str(r.index)),
+            element("strong", wording.round_number(r)),
             join(
                 element("strong", wording.capital(r.label)),
                 _planted_mark(r),
@@ -63,11 +63,12 @@ def _gate_rule(run: RunReport) -> str:
         "moves the evidence; the challenger is promoted when it reaches the threshold, and not "
         "before."
     )
-    if run.budget.alpha is None:
+    if run.budget.alpha is None or run.alpha_spent is None:
         return rule
     return (
         f"{rule} Over all rounds together a worthless challenger gets through with a probability "
-        f"of at most {run.budget.alpha:g}, of which {run.alpha_spent:.2g} is spent."
+        f"of at most {run.budget.alpha:g}, of which {run.alpha_spent:.2g} is spent: a promotion "
+        "hands on what its gate had."
     )
 
 
@@ -85,8 +86,11 @@ def _rates_cell(turn: RoundReport) -> Html:
     rates = wording.rate(tried)
     if turn.champion_success:
         rates = f"{wording.rate(tried)} against {wording.rate(turn.champion_success)}"
-    counts = wording.gate_counts(gate) if gate else f"{tried.successes} of {tried.trials}"
-    return join(element("span", rates, class_="number"), aside(counts))
+    counts = (
+        wording.gate_counts(gate) if gate else f"{tried.successes} of {tried.trials} in operation"
+    )
+    fresh = wording.gate_freshness(gate) if gate else ""
+    return join(element("span", rates, class_="number"), aside(counts), aside(fresh))
 
 
 def _evidence_cell(gate: GateReport | None) -> Html:

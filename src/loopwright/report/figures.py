@@ -39,7 +39,7 @@ _MAX_POINTS = 240
 
 
 def success_by_round(rounds: Sequence[RoundReport]) -> str | None:
-    """Draw the success of challenger and champion in every round, with exact intervals."""
+    """Draw the success of challenger and champion in every round, with their intervals."""
     if not any(r.challenger_success or r.champion_success for r in rounds):
         return None
     with svg.drawing() as figure:
@@ -70,13 +70,16 @@ def success_by_round(rounds: Sequence[RoundReport]) -> str | None:
 
 
 def success_by_labels(rounds: Sequence[RoundReport]) -> str | None:
-    """Draw the champion's success against the labelled demonstrations spent so far, if any were."""
+    """Draw the champion's success against the labelled demonstrations spent so far.
+
+    None where all champions stand on equally many: a line straight up would show nothing.
+    """
     points: list[tuple[int, SuccessRate, int]] = [
         (r.labelled_demos, r.challenger_success, r.index)
         for r in rounds
         if r.installs and r.challenger_success
     ]
-    if not points or not any(r.labelled_demos for r in rounds):
+    if len({demos for demos, _, _ in points}) < 2:
         return None
     with svg.drawing() as figure:
         axes = figure.add_subplot()

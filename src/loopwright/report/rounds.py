@@ -21,7 +21,10 @@ DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuccessRate:
-    """Successes among verified trials, with an exact interval."""
+    """Successes among verified trials, with an interval.
+
+    It is exact where the number of trials was fixed, and valid at any time where a gate stopped.
+    """
 
     successes: int
     trials: int
@@ -75,6 +78,8 @@ class GateReport:
     """Error probability that this round may spend."""
     max_pairs: int | None = None
     """Pairs after which the gate gives up; None if there is no such limit."""
+    used_before: int | None = None
+    """Starts that the workspace had used for something else before; None if that is not known."""
     champion: SuccessRate | None = None
     challenger: SuccessRate | None = None
     checks: tuple[Check, ...] = ()

@@ -116,9 +116,24 @@ class RunReport:
         return None
 
     @property
-    def alpha_spent(self) -> float:
-        """Error probability that the gates have spent so far."""
-        return sum(r.gate.alpha for r in self.rounds if r.gate)
+    def turns(self) -> tuple[RoundReport, ...]:
+        """The rounds proper: what is not a rollback."""
+        return tuple(r for r in self.rounds if r.decision != "rollback")
+
+    @property
+    def alpha_spent(self) -> float | None:
+        """Error probability that is gone for good; None if the run has no budget of it.
+
+        The gates up to the r-th own ``alpha (1 - 1 / (r + 1))`` between them. What the last one had
+        is not gone if it ended in a promotion: it goes on to the next gate.
+        """
+        if self.budget.alpha is None:
+            return None
+        gates = [(r.decision, r.gate) for r in self.rounds if r.gate]
+        spent = self.budget.alpha * (1 - 1 / (len(gates) + 1))
+        if gates and gates[-1][0] == "promote":
+            spent -= gates[-1][1].alpha
+        return max(0.0, round(spent, 12))
 
     def standings(self) -> tuple[Standing, Standing] | None:
         """Return how the first and the present champion do, measured the same way.

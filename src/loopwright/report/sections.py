@@ -100,7 +100,7 @@ def _facts(run: RunReport) -> Html:
     facts = [
         ("Instruction", f"“{run.instruction}”", ""),
         ("Labelled demonstrations", str(demos), _of(budget.labelled_demos)),
-        ("Rounds", str(len(run.rounds)), wording.count(promoted, "promotion")),
+        ("Rounds", str(len(run.turns)), wording.count(promoted, "promotion")),
         ("CPU time", wording.seconds(run.total_cpu_s), _of_seconds(budget.cpu_s)),
     ]
     cells = [
@@ -164,12 +164,13 @@ def success(run: RunReport) -> Html | None:
     """Success per round, against labels, and over the operating domain."""
     drawn = [
         figure(
-            figures.success_by_round(run.rounds),
-            "Every challenger beside the champion it met, on the same seeds; the first champion "
-            "alone, in operation. Lines are exact intervals.",
+            figures.success_by_round(run.turns),
+            "Every challenger beside the champion it met, on the same starts; the first champion "
+            "alone, in operation. Lines are 95 % intervals; those of gates hold although a gate "
+            "stops when it has seen enough, which makes them wider.",
         ),
         figure(
-            figures.success_by_labels(run.rounds),
+            figures.success_by_labels(run.turns),
             "What each champion needed: a step up without a step right was learned "
             "without new labels.",
         ),
@@ -179,7 +180,8 @@ def success(run: RunReport) -> Html | None:
         ),
     ]
     body = grid([*drawn, _sealed(run)])
-    return section("success", "Success, round by round", None, body) if body else None
+    lead = " ".join(filter(None, (wording.first_champion_places(run), wording.labels_spent(run))))
+    return section("success", "Success, round by round", lead or None, body) if body else None
 
 
 def _sealed(run: RunReport) -> Html | None:
@@ -194,12 +196,16 @@ def _sealed(run: RunReport) -> Html | None:
         )
         for s in run.sealed
     ]
+    worn = ""
+    if max(s.uses for s in run.sealed) > 1:
+        worn = " Who was chosen by what another use had shown looks better on them than it is."
     return element(
         "div",
         element("h3", "On sealed seeds"),
         element(
             "p",
-            "No decision ever looked at these starts, and every use of them is counted.",
+            "No round of this run looked at these starts, and every use of them in this workspace "
+            f"is counted, by other runs and evaluations too.{worn}",
             class_="lead",
         ),
         table(("Policy", "Success", "Measured", "Uses"), rows, "numbers"),
@@ -268,7 +274,7 @@ def data(run: RunReport) -> Html | None:
     heads = ["Round", *(kind.capitalize() for kind in kinds)]
     rows = [
         (
-            element("strong", str(r.index)),
+            element("strong", wording.round_number(r)),
             *(f"+{r.added[k]}" if r.added.get(k) else wording.DASH for k in kinds),
             str(r.labelled_demos),
         )
@@ -347,7 +353,7 @@ def _standard_notes(run: RunReport) -> list[str]:
         if ends[1].measured_on == "gate seeds":
             lines.append(
                 "A gate stops as soon as it has seen enough, which favours whoever was ahead: "
-                "rates from gates flatter the winner a little. The decision itself stays valid."
+                "rates from gates flatter the winner a little. Decisions and intervals stay valid."
             )
     missing = sum(r.gate.missing for r in run.rounds if r.gate)
     if missing:

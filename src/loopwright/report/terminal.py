@@ -162,12 +162,13 @@ def _spending(run: RunReport) -> Table:
     demos = max((r.labelled_demos for r in run.rounds), default=0)
     budget = run.budget
     cpu_limit = wording.seconds(budget.cpu_s) if budget.cpu_s is not None else None
+    spent = f"{run.alpha_spent:.2g}" if run.alpha_spent is not None else ""
     return pairs(
         [
-            ("rounds", _of(str(len(run.rounds)), budget.rounds)),
+            ("rounds", _of(str(len(run.turns)), budget.rounds)),
             ("labelled demonstrations", _of(str(demos), budget.labelled_demos)),
             ("CPU time", _of(wording.seconds(run.total_cpu_s), cpu_limit)),
-            ("error budget", _of(f"{run.alpha_spent:.2g}", budget.alpha)),
+            ("error budget", spent and f"{spent} of {budget.alpha:g} spent"),
         ]
     )
 
@@ -203,6 +204,7 @@ def _gate_lines(gate: GateReport) -> Sequence[RenderableType]:
     if gate.champion:
         rows.append(("champion", f"{wording.rate(gate.champion)}  {_measured(gate.champion)}"))
     rows.append(("pairs", wording.gate_counts(gate)))
+    rows.append(("seeds", wording.gate_freshness(gate)))
     rows.append(("evidence", evidence_sparkline(gate)))
     rows += [
         ("check", f"{'✓' if c.held else '✕'} {c.name} {c.detail}".rstrip()) for c in gate.checks

@@ -119,6 +119,51 @@ def evidence(value: float) -> str:
     return f"{value:.2g}"
 
 
+def round_number(turn: RoundReport) -> str:
+    """Return the number of a round; a rollback stands between rounds and has none."""
+    return DASH if turn.decision == "rollback" else str(turn.index)
+
+
+def first_champion_places(report: RunReport) -> str:
+    """Return why the first champion has several success rates; empty if it has only one.
+
+    ``"15 of 20 in operation after round 0, 6 of 20 at the gate of round 1, ..."``
+    """
+    first = next((r.champion_after for r in report.rounds if r.installs), None)
+    places = [
+        (r.success, f"in operation after round {r.index}")
+        for r in report.turns
+        if r.challenger == first and r.success
+    ]
+    places += [
+        (r.champion_success, f"at the gate of round {r.index}")
+        for r in report.turns
+        if r.champion_before == first and r.champion_success
+    ]
+    places += [(s.success, "on sealed starts") for s in report.sealed if s.candidate == first]
+    # First and last champion are the same one where nothing was promoted.
+    told = list(dict.fromkeys(f"{s.successes} of {s.trials} {where}" for s, where in places if s))
+    if len(told) < 2:
+        return ""
+    return (
+        f"The first champion solved {', '.join(told)}. Each of these draws starts of its own, so "
+        "its rate differs from one to the next; compare only what met on the same starts."
+    )
+
+
+def labels_spent(report: RunReport) -> str:
+    """Return that no champion cost a new label; empty where the labels changed, or none were."""
+    crowned = [r for r in report.turns if r.installs]
+    labels = {r.labelled_demos for r in crowned}
+    if len(crowned) < 2 or len(labels) != 1:
+        return ""
+    (number,) = labels
+    what = "labelled demonstration"
+    if not number:
+        return f"No champion needed a {what}."
+    return f"All champions were made with the same {count(number, what)}; none cost a new one."
+
+
 def added(counts: Mapping[str, int]) -> str:
     """Return ``"5 demonstrations, 80 action-free videos"``; empty when nothing came."""
     words = []
@@ -153,6 +198,14 @@ def gate_counts(gate: GateReport) -> str:
     """Return ``"22 won, 1 lost, 7 tied"``."""
     words = f"{gate.wins} won, {gate.losses} lost, {gate.ties} tied"
     return f"{words}, {gate.missing} missing" if gate.missing else words
+
+
+def gate_freshness(gate: GateReport) -> str:
+    """Return whether the starts were fresh: ``"20 starts, none of them used before"``."""
+    if gate.used_before is None:
+        return ""
+    starts = count(gate.pairs + gate.missing, "start")
+    return f"{starts}, {gate.used_before or 'none'} of them used before"
 
 
 def gate_evidence(gate: GateReport) -> str:

@@ -19,10 +19,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from loopwright.core.digest import canonical_json, digest_bytes
 from loopwright.core.errors import DamagedData, InvalidConfig, StorageError, UnknownName, Untrusted
 
-Role = Literal["proposer", "approver", "authority", "recorder", "investigator", "operator", "tower"]
+Role = Literal[
+    "proposer",
+    "approver",
+    "authority",
+    "recorder",
+    "investigator",
+    "operator",
+    "tower",
+    "coordinator",
+    "robot",
+    "camera",
+]
 """``proposer`` registers plans and claims; ``approver`` signs certificates; ``authority`` issues
 directives; ``recorder`` is the key of a black box; ``investigator`` closes occurrences;
-``operator`` deploys and releases brakes; ``tower`` renews the leases of deployments."""
+``operator`` deploys and releases brakes; ``tower`` renews the leases of deployments.
+``coordinator``, ``robot`` and ``camera`` speak on the bus of a fleet."""
 ROLES: tuple[Role, ...] = get_args(Role)
 
 

@@ -281,12 +281,30 @@ def _repeatable_replay(bench: _Bench) -> Iterator[str]:
             continue
         assert one.evidence is not None
         assert two.evidence is not None
-        if not np.array_equal(one.evidence, two.evidence):
-            step = int(np.argmax((one.evidence != two.evidence).any(axis=1)))
+        # A number that is missing both times is no difference; it has a rule of its own.
+        differs = ~np.isclose(one.evidence, two.evidence, rtol=0, atol=0, equal_nan=True)
+        if differs.any():
+            step = int(np.argmax(differs.any(axis=1)))
             yield f"seed {seed} with equal actions gave different evidence from step {step} on"
         for name, frames in one.images.items():
             if not np.array_equal(frames, two.images[name]):
                 yield f"seed {seed} with equal actions gave different images of camera {name!r}"
+
+
+def _finite_evidence(bench: _Bench) -> Iterator[str]:
+    for episode in bench.episodes:
+        assert episode.evidence is not None
+        lacking = ~np.isfinite(episode.evidence)
+        if lacking.any():
+            step = int(np.argmax(lacking.any(axis=1)))
+            found = {
+                name: float(value)
+                for name, value, lacks in zip(
+                    episode.header.evidence, episode.evidence[step], lacking[step], strict=True
+                )
+                if lacks
+            }
+            yield f"seed {episode.header.seed}: evidence is not finite at step {step}: {found}"
 
 
 def _close_twice(world: World) -> Iterator[str]:
@@ -311,7 +329,7 @@ def _verdict_of(scenario: Scenario, episode: Episode) -> Iterator[str]:
         yield f"the outcome is {one.outcome!r}, expected one of {get_args(Outcome)}"
     if one != two:
         yield f"the verdict on {episode.id} differs from call to call"
-    if not np.array_equal(untouched, episode.evidence):
+    if not np.array_equal(untouched, episode.evidence, equal_nan=True):
         yield "the verifier changed the evidence it was given"
     if not one.evidence_digest:
         yield "the verdict carries no digest of the evidence"
@@ -360,6 +378,7 @@ _RULES: tuple[tuple[str, _Rule, bool], ...] = (
     ("seeds differ", _seeds_differ, False),
     ("steps", _steps, True),
     ("repeatable replay", _repeatable_replay, False),
+    ("finite evidence", _finite_evidence, False),
     ("verdicts", _verdicts, True),
     ("damaged evidence", _damaged_evidence, False),
     ("sources", _sources, False),

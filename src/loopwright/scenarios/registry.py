@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from importlib import metadata
 from pathlib import Path
 
-from loopwright.core.digest import digest_bytes, digest_file
 from loopwright.core.errors import InvalidConfig, MissingExtra, UnknownName
 from loopwright.core.scenario import Scenario
+from loopwright.core.source import (
+    entry_digest,
+    existing,
+    import_file,
+    source_digest,
+    split_reference,
+)
 from loopwright.scenarios.emoji.painting import TASKS as PAINTINGS
 from loopwright.scenarios.emoji.painting import EmojiPaint
 from loopwright.scenarios.metaworld.catalogue import TASKS
@@ -18,14 +23,14 @@ from loopwright.scenarios.warehouse.task import TASKS as WAREHOUSE
 
 ENTRY_POINT_GROUP = "loopwright.scenarios"
 _SCENARIO_MEMBERS = sorted(name for name in vars(Scenario) if not name.startswith("_"))
+_BUILT_IN = {PointReach.id, *(task.id for task in (*TASKS, *PAINTINGS, *WAREHOUSE))}
 _METAWORLD_PACKAGES = ("mujoco", "metaworld", "gymnasium", "packaging")
 _WAREHOUSE_PACKAGES = ("mujoco", "mink", "ruckig")
 
 
 def scenario_names() -> list[str]:
     """Return every name that :func:`get_scenario` knows without a path, sorted."""
-    built_in = {PointReach.id, *(task.id for task in (*TASKS, *PAINTINGS, *WAREHOUSE))}
-    return sorted(built_in | set(_entry_points()))
+    return sorted(_BUILT_IN | set(_entry_points()))
 
 
 def get_scenario(ref: str) -> Scenario:
@@ -68,15 +73,22 @@ def get_scenario(ref: str) -> Scenario:
 
 
 def scenario_source_digest(ref: str) -> str | None:
-    """Return the digest of the file behind ``ref``, or None when it is no path.
+    """Return the digest of the code behind ``ref``.
 
-    A scenario from a file changes when the file does, so this becomes part of the key of every
-    stage that uses it. Built-in scenarios are covered by the digest of the code.
+    That is the file with what it imports from beside it, or for an entry point its whole package.
+    None for a built-in scenario, which the digest of Loopwright's own code covers.
+
+    A scenario changes when its code does, so this is part of the key of every stage that uses it,
+    of the run, and of the id of every episode.
 
     Raises:
         InvalidConfig: There is no such file.
     """
-    return digest_file(_split_path(ref)[0]) if _is_path(ref) else None
+    if _is_path(ref):
+        return source_digest(_split_path(ref)[0])
+    if ref in _BUILT_IN or (point := _entry_points().get(ref)) is None:
+        return None
+    return entry_digest(point.value)
 
 
 def _is_path(ref: str) -> bool:
@@ -84,14 +96,8 @@ def _is_path(ref: str) -> bool:
 
 
 def _split_path(ref: str) -> tuple[Path, str]:
-    text, separator, attribute = ref.rpartition(":")
-    # A lone colon may belong to a drive letter; an attribute is always an identifier.
-    if not separator or not attribute.isidentifier():
-        text, attribute = ref, "scenario"
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise InvalidConfig(f"scenario file {path} does not exist (looked in {Path.cwd()})")
-    return path.resolve(), attribute
+    path, attribute = split_reference(ref, "scenario")
+    return existing(path, "scenario"), attribute
 
 
 def _from_path(ref: str) -> Scenario:
@@ -101,22 +107,7 @@ def _from_path(ref: str) -> Scenario:
         from loopwright.scenarios.warehouse.regression import Regression, RegressionScenario
 
         return RegressionScenario(regression=Regression.read(path))
-    # The name carries the digest, so an edited file is a new module and nothing stale is found.
-    name = f"loopwright_scenario_{digest_bytes(str(path).encode() + path.read_bytes())[:16]}"
-    module = sys.modules.get(name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise InvalidConfig(f"scenario file {path} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise InvalidConfig(
-                f"scenario file {path} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+    module = import_file(path, "scenario")
     if not hasattr(module, attribute):
         raise InvalidConfig(f"scenario file {path} has no attribute {attribute!r}")
     return _checked(getattr(module, attribute), ref)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from string import Template
 
-from loopwright.core.errors import InvalidConfig
+from loopwright.core.errors import InvalidConfig, StorageError
 from loopwright.scenarios.gymnasium.scenario import require_environment
 
 DEFAULT_ENVIRONMENT = "Reacher-v5"
@@ -138,6 +138,7 @@ scenario = GymnasiumScenario(
     judge=judge,
     instruction="",
     max_steps=200,
+    expert=None,  # yours to write: from the flat observation to an action; the loop needs it
 )
 ''')
 
@@ -205,7 +206,7 @@ A scenario for Loopwright on Gymnasium's `$env_id`.
 | `scenario.py` | the world, the judge of success$expert_note |
 | `recipe.py` | the loop: what is recorded, how a challenger is made, when the gate promotes it |
 | `test_scenario.py` | checks the contract: repeatable, finite, judged from evidence alone |
-
+$advice
 Next, check the contract, turn the loop, or judge a policy of your own:
 
 ```sh
@@ -215,18 +216,22 @@ loopwright evaluate CANDIDATE --scenario $folder/scenario.py
 ```
 
 When you change what the scenario does, raise the number in its id: results of the old one are not
-comparable.$advice
+comparable.
 """)
 
 _ADVICE = """
-
-To make demonstrations, give `GymnasiumScenario` an `expert`: a function from the flat observation
-to an action of the environment. To train on one part of the starts and test on another, give it a
-`start_box` and a `place`."""
+**Two things are yours to write before the loop can turn**, both in `scenario.py`: what success
+means (`judge` is a first guess), and an `expert` for `GymnasiumScenario`, a function from the flat
+observation to an action of the environment. It need not be good at everything: what the judge
+calls a failure is not kept as a demonstration. To train on one part of the starts and test on
+another, also give it a `start_box` and a `place`.
+"""
 
 
 def write_scaffold(folder: Path, name: str, env_id: str = DEFAULT_ENVIRONMENT) -> list[Path]:
-    """Write a scenario that works at once, and return the files.
+    """Write a scenario that keeps its contract at once, and return the files.
+
+    That of the default environment comes with an expert, so the loop turns on it at once, too.
 
     Args:
         folder: Where to write; made if it is not there.
@@ -263,10 +268,15 @@ def write_scaffold(folder: Path, name: str, env_id: str = DEFAULT_ENVIRONMENT) -
 
 
 def _write(contents: dict[Path, str]) -> list[Path]:
-    for path in contents:
-        if path.exists():
-            raise InvalidConfig(f"{path} is there already; choose another folder")
-    for path, text in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    try:
+        for path in contents:
+            if path.exists():
+                raise InvalidConfig(f"{path} is there already; choose another folder")
+        for path, text in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename} cannot be written: {error.strerror}; choose another place (--into)"
+        ) from error
     return list(contents)

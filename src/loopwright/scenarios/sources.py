@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from loopwright.core.control import Recorder, attempt_header, run_episode
 from loopwright.core.episode import Episode, EpisodeHeader, Verdict
-from loopwright.core.errors import ContractError, VerifierError
+from loopwright.core.errors import ContractError, LoopwrightError, PolicyError, VerifierError
+from loopwright.core.interface import Observation
 from loopwright.core.policy import Policy
 from loopwright.core.scenario import Request, Scenario, World, instruction_for, seeds_in
 from loopwright.simulation.faults import SimulationDiverged
@@ -27,7 +30,7 @@ that repeats, so it is raised.
 
 
 def record_sources(
-    scenario: Scenario, request: Request
+    scenario: Scenario, request: Request, *, scenario_code: str | None = None
 ) -> Iterator[tuple[Episode, Verdict | None]]:
     """Make source episodes and yield each with its verdict.
 
@@ -39,6 +42,7 @@ def record_sources(
     Args:
         scenario: Where to act.
         request: How many of which kind, body and part of the domain.
+        scenario_code: Digest of the scenario's code, unless it is built in.
 
     Raises:
         UnknownName: The scenario has no such body, or cannot make that kind.
@@ -51,7 +55,8 @@ def record_sources(
         kept = failures = 0
         seeds = seeds_in(scenario, "train", request.box, first=request.first)
         while kept < request.count:
-            episode, verdict = _source(scenario, world, policy, request, next(seeds))
+            header = _source_header(scenario, policy, request, next(seeds), scenario_code)
+            episode, verdict = _source(scenario, world, policy, request, header)
             if verdict is not None and verdict.outcome != "success":
                 failures += 1
                 if failures >= PATIENCE:
@@ -72,6 +77,8 @@ def attempt(
     policy: Policy,
     seed: int,
     candidate_digest: str | None,
+    *,
+    scenario_code: str | None = None,
 ) -> tuple[Episode, Verdict]:
     """Let a candidate try one start, and judge it.
 
@@ -81,18 +88,22 @@ def attempt(
         policy: The candidate's policy.
         seed: Fixes the start and the policy's randomness.
         candidate_digest: Digest of the candidate, None for a policy that is no candidate.
+        scenario_code: Digest of the scenario's code, unless it is built in.
 
     Raises:
         WorldError: The world broke its contract.
-        PolicyError: The policy broke its contract.
+        PolicyError: The policy returned no valid chunk, or raised; whatever it raised, lack of
+            memory and what the operating system refused included, is its own failure.
         VerifierError: The verifier broke its contract.
     """
-    header = attempt_header(scenario, seed, candidate=candidate_digest, behaviour=_name_of(policy))
+    header = header_of_attempt(
+        scenario, policy, seed, candidate_digest, scenario_code=scenario_code
+    )
     recorder = Recorder()
     try:
         run_episode(
             world=world,
-            policy=policy,
+            policy=_Answerable(policy=policy, seed=seed, recorder=recorder),
             header=header,
             max_steps=scenario.max_steps,
             subscribers=(recorder,),
@@ -105,6 +116,54 @@ def attempt(
         return episode, _unknown(scenario, episode, error)
     episode = recorder.episode()
     return episode, judge(scenario, episode)
+
+
+def header_of_attempt(
+    scenario: Scenario,
+    policy: Policy,
+    seed: int,
+    candidate_digest: str | None,
+    *,
+    scenario_code: str | None = None,
+) -> EpisodeHeader:
+    """Return the header under which :func:`attempt` records, from the same arguments."""
+    return attempt_header(
+        scenario,
+        seed,
+        candidate=candidate_digest,
+        behaviour=_name_of(policy),
+        scenario_code=scenario_code,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answerable:
+    """A policy that answers for what it raises: its own fault never passes for the machine's."""
+
+    policy: Policy
+    seed: int
+    recorder: Recorder
+
+    def reset(self, seed: int) -> None:
+        try:
+            self.policy.reset(seed)
+        except LoopwrightError:
+            raise
+        except Exception as error:
+            raise PolicyError(f"{self._place()} before its first step: {error!r}") from error
+
+    def act(self, observation: Observation) -> np.ndarray:
+        try:
+            return self.policy.act(observation)
+        except LoopwrightError:
+            raise
+        except Exception as error:
+            raise PolicyError(
+                f"{self._place()} at step {self.recorder.num_steps}: {error!r}"
+            ) from error
+
+    def _place(self) -> str:
+        return f"policy {_name_of(self.policy)} raised from seed {self.seed}"
 
 
 def judge(scenario: Scenario, episode: Episode) -> Verdict:
@@ -131,14 +190,14 @@ def judge(scenario: Scenario, episode: Episode) -> Verdict:
 
 
 def _source(
-    scenario: Scenario, world: World, policy: Policy, request: Request, seed: int
+    scenario: Scenario, world: World, policy: Policy, request: Request, header: EpisodeHeader
 ) -> tuple[Episode, Verdict | None]:
     """Record one episode; a video is judged while its evidence exists, then stripped."""
     recorder = Recorder()
     run_episode(
         world=world,
         policy=policy,
-        header=_source_header(scenario, policy, request, seed),
+        header=header,
         max_steps=PLAY_STEPS if request.kind == "play" else scenario.max_steps,
         subscribers=(recorder,),
     )
@@ -153,7 +212,7 @@ def _source(
 
 
 def _source_header(
-    scenario: Scenario, policy: Policy, request: Request, seed: int
+    scenario: Scenario, policy: Policy, request: Request, seed: int, scenario_code: str | None
 ) -> EpisodeHeader:
     return EpisodeHeader(
         scenario=scenario.id,
@@ -166,6 +225,7 @@ def _source_header(
         interface=scenario.interface,
         evidence=scenario.evidence,
         behaviour=_name_of(policy),
+        scenario_code=scenario_code,
     )
 
 

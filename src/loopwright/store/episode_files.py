@@ -37,6 +37,7 @@ TABLE = "data.parquet"
 QUARANTINE = "quarantine"
 
 _ID = re.compile(r"[0-9a-f]{20}(-[0-9a-f]{12})?")
+_CUT_SHORT = re.compile(r"[0-9a-f]{20}-[0-9a-f]{12}")
 _SEAL = "seal"
 _KEYS = {"header", "num_steps", "files", "digest", "recorded_at", _SEAL}
 _MOST_BYTES = 16 << 20
@@ -204,6 +205,16 @@ def read_regular_file(path: Path, *, most_bytes: int | None = None) -> bytes:
         return file.read()
 
 
+def is_cut_short(episode_id: str) -> bool:
+    """Tell whether an id is that of an episode that was cut short (see :attr:`Description.id`)."""
+    return _CUT_SHORT.fullmatch(episode_id) is not None
+
+
+def cause_of(episode_id: str) -> str:
+    """Return the header's id of an episode, which a whole one and those cut short share."""
+    return episode_id.partition("-")[0] if is_cut_short(episode_id) else episode_id
+
+
 def _seal(num_steps: int, recorded_at: str) -> str:
     return digest_json([num_steps, recorded_at])
 
@@ -234,7 +245,11 @@ def _check_header(header: EpisodeHeader) -> None:
     _expect("seed", _is_integer(header.seed), header.seed)
     _expect("rate_hz", 0 < interface.rate_hz < math.inf, interface.rate_hz)
     texts: list[object] = [header.scenario, header.instruction, header.body, header.behaviour]
-    texts += [text for text in (header.candidate, header.censored) if text is not None]
+    texts += [
+        text
+        for text in (header.candidate, header.censored, header.scenario_code)
+        if text is not None
+    ]
     texts += [*header.evidence, *_texts(interface.proprio), *_texts(interface.action)]
     for text in texts:
         _expect("a text", isinstance(text, str), text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,9 @@ def main(
     with Workspace.open(workspace) as place:
         row = find_run(place.ledger, run)
         target = out or place.root / "reports" / f"{row.id}.html"
-        command = f"loopwright run {row.recipe} --workspace {workspace}"
+        seed = str(row.config["seed"])
+        command = shlex.join(
+            ["loopwright", "run", row.recipe, "--workspace", str(workspace), "--seed", seed]
+        )
         print(write_page(tell(place, row, command=command), target))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,29 +51,30 @@ def main(
         recipe: A recipe's name ('loopwright list'), or a file 'path/to/recipe.py[:function]'.
         workspace: Folder that holds everything; it is made when missing.
         seed: Another draw of demonstrations, starts and initialisation than the recipe's.
-        rounds: Stop after this round (0 makes the first champion only).
+        rounds: Stop after this round (0 makes the first champion only); the same command without it
+            goes on with the same run. Sealed starts are looked at after the last round only.
         parallel: Stages to run side by side, each on one CPU thread.
         proposer: Who proposes certificates, and where they are registered. When everything is
             shown the loop waits for another person's signature (exit code 3).
         json_output: Print the whole report as JSON on stdout.
     """
+    if parallel < 1:
+        raise InvalidConfig(f"parallel is {parallel}; expected at least 1 stage at a time")
     config = get_recipe(recipe)
     if seed is not None:
         config = replace(config, seed=seed)
-    if rounds is not None:
-        if not 0 <= rounds <= len(config.rounds):
-            raise InvalidConfig(
-                f"rounds is {rounds}; recipe {recipe!r} plans 0 to {len(config.rounds)}"
-            )
-        config = replace(config, rounds=config.rounds[:rounds])
+    if rounds is not None and not 0 <= rounds <= len(config.rounds):
+        raise InvalidConfig(
+            f"rounds is {rounds}; recipe {recipe!r} plans 0 to {len(config.rounds)}"
+        )
     with Workspace.create(workspace, exclusive=True) as opened, ProgressDisplay() as display:
         if proposer.key is not None:
             _signing(proposer, proposer.key).keep(opened.root)
         engine = Engine(opened, ProcessExecutor(), display=display, parallel=parallel)
         loop = Loop(config, engine)
         display.say(f"[bold]{config.name}[/] on {config.scenario}, run {loop.run_id}")
-        waits = _turn(loop)
-        command = f"loopwright run {recipe} --workspace {workspace} --seed {config.seed}"
+        waits = _turn(loop, rounds)
+        command = _command(recipe, workspace, config.seed, rounds)
         report = tell(opened, opened.ledger.run(loop.run_id), command=command)
         page = write_page(report, opened.root / "reports" / f"{loop.run_id}.html")
     if json_output:
@@ -88,10 +90,16 @@ def main(
     return EXIT_WAITING
 
 
-def _turn(loop: Loop) -> AwaitsApproval | None:
-    """Turn a loop to its end, or to where it waits for a person."""
+def _command(recipe: str, workspace: Path, seed: int, rounds: int | None) -> str:
+    """Return what to type to come to the same run again; a shell reads it whatever the paths."""
+    words = ["loopwright", "run", recipe, "--workspace", str(workspace), "--seed", str(seed)]
+    return shlex.join(words if rounds is None else [*words, "--rounds", str(rounds)])
+
+
+def _turn(loop: Loop, rounds: int | None) -> AwaitsApproval | None:
+    """Turn a loop to its end, to the round it is to stop after, or to where it waits."""
     try:
-        loop.run()
+        loop.run(stop_after=rounds)
     except AwaitsApproval as waits:
         return waits
     loop.end()

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import tyro
 from rich.table import Table
-from rich.text import Text
 
 from loopwright.cli.display import stdout_console
 from loopwright.cli.progress import progress_bar
-from loopwright.recipes.evaluation import UNSAID, Scoring, score
-from loopwright.report.wording import DASH
+from loopwright.cli.scores import WITHHELD, number
+from loopwright.recipes.evaluation import UNSAID, score
+from loopwright.recipes.scorings import Scoring
 from loopwright.train.evaluate.request import Part, TaskRequest
 
 
@@ -51,7 +51,8 @@ def main(  # noqa: PLR0913  (a command line is wide)
         learned_from: Files the model was trained on, beside the corpora in your cache that its
             manifest names.
         contaminated: Show scores on items that the model had learned, too.
-        workspace: Keep the result in this workspace, and do not score the same twice.
+        workspace: Keep the result in this workspace, where status and history show it, and do not
+            score the same twice.
         seed: Of what is drawn at random.
         json_output: Print JSON.
     """
@@ -99,7 +100,7 @@ def _table(found: list[Scoring], contaminated: bool) -> Table:
     for scoring in found:
         scores, known = scoring.facts["scores"], scoring.facts["contamination"]
         shown = scoring.is_clean or contaminated
-        numbers = [_number(s) if shown else Text("withheld", "yellow") for s in scores.values()]
+        numbers = [number(s) if shown else WITHHELD for s in scores.values()]
         first = next(iter(scores.values()))
         learned = f"{len(known['learned'])}" if known["learned"] or scoring.is_checked else "?"
         table.add_row(scoring.name, *numbers, str(first["items"]), str(first["groups"]), learned)
@@ -108,12 +109,6 @@ def _table(found: list[Scoring], contaminated: bool) -> Table:
 
 def _heading(name: str, unit: str) -> str:
     return f"{name} (%)" if unit == "share" else f"{name} ({unit})" if unit else name
-
-
-def _number(score: dict[str, Any]) -> str:
-    scale, digits = (100, 1) if score["unit"] == "share" else (1, 3)
-    low, high = score["low"] * scale, score["high"] * scale
-    return f"{score['value'] * scale:.{digits}f} ({low:.{digits}f}{DASH}{high:.{digits}f})"
 
 
 def _notes(found: list[Scoring], contaminated: bool) -> list[str]:

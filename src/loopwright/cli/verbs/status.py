@@ -1,4 +1,4 @@
-"""``loopwright status``: where runs stand."""
+"""``loopwright status``: where runs stand, and what models scored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Annotated
 import tyro
 
 from loopwright.cli.display import stdout_console
+from loopwright.cli.scores import scores_table
 from loopwright.loop.certifying import waiting
 from loopwright.loop.config import LoopConfig
 from loopwright.loop.rounds import recorded_ending, recorded_rounds
+from loopwright.recipes.scorings import recorded_scorings
 from loopwright.store.workspace import Workspace
 
 
@@ -22,14 +24,17 @@ def main(
 ) -> int:
     """Show every run of a workspace: rounds done, champion, success of its last operation.
 
+    Below stands what models scored that 'score --workspace' was asked about.
+
     Args:
         workspace: Folder of the workspace.
-        json_output: Print JSON instead of a table.
+        json_output: Print the runs as JSON; scores are in 'history --json'.
     """
     from rich.table import Table
 
     with Workspace.open(workspace) as place:
         ledger = place.ledger
+        scorings = recorded_scorings(ledger)
         rows = []
         for run in ledger.runs():
             config = LoopConfig.from_json(run.config)
@@ -63,7 +68,11 @@ def main(
             (row["champion"] or "-")[:12],
             row["operated"] or "-",
         )
-    stdout_console().print(table)
+    console = stdout_console()
+    if rows or not scorings:
+        console.print(table)
+    if scorings:
+        console.print(scores_table(scorings))
     return 0
 
 

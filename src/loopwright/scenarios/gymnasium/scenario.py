@@ -160,7 +160,8 @@ class GymnasiumScenario:
         """Return the expert (``demo``, ``video``) or smooth random actions (``play``).
 
         Raises:
-            UnknownName: The kind is another one, or needs an expert that was not given.
+            NoExpert: The kind needs an expert, and none was given.
+            UnknownName: The kind is another one.
         """
         from loopwright.scenarios.gymnasium.behaviours import Expert, Play
 
@@ -169,8 +170,9 @@ class GymnasiumScenario:
             return Play(codec.spec.size)
         if kind in ("demo", "video") and self.expert is not None:
             return Expert(self.expert, codec, noise=self.expert_noise)
-        made = ("play",) if self.expert is None else ("demo", "play", "video")
-        raise UnknownName("source kind", kind, made)
+        if kind in ("demo", "video"):
+            raise NoExpert(self.id, kind)
+        raise UnknownName("source kind", kind, ("demo", "play", "video"))
 
     def _start_at(self, environment: Any, seed: int) -> Any:
         assert self.place is not None
@@ -182,6 +184,19 @@ class GymnasiumScenario:
         # Gymnasium's own checker only warns; what matters here is checked as an error.
         return gymnasium.make(
             self.env_id, render_mode=render_mode, disable_env_checker=True, **self.env_options
+        )
+
+
+class NoExpert(UnknownName):
+    """A scenario cannot make demonstrations or videos, because nobody told it how."""
+
+    def __init__(self, scenario: str, kind: str) -> None:
+        """Say what to write, and where."""
+        super().__init__("source kind", kind, ("play",))
+        self.args = (
+            f"{scenario} makes no {kind}, for it has no expert. Write a function from the flat "
+            "observation to an action of the environment, and give it to GymnasiumScenario as "
+            f"expert=... in the file that defines {scenario}; until then it makes only play",
         )
 
 

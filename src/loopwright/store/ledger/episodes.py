@@ -210,6 +210,17 @@ class EpisodeTable(Table):
         )
         return dict(found)
 
+    def seed_purposes(self, split: Split, scenario: str) -> dict[int, tuple[str, ...]]:
+        """Return what each seed was used for, the oldest use first."""
+        purposes: dict[int, tuple[str, ...]] = {}
+        for seed, purpose in self._database.rows(
+            "SELECT seed, purpose FROM seed_uses WHERE split = ? AND scenario = ?"
+            " ORDER BY used_at, purpose",
+            (split, scenario),
+        ):
+            purposes[seed] = (*purposes.get(seed, ()), purpose)
+        return purposes
+
 
 _SELECT_EPISODES = (
     "SELECT id, digest, kind, scenario, seed, start, candidate, num_steps, censored FROM episodes"

@@ -35,9 +35,18 @@ class RoundRow:
 class RunTable(Table):
     """Runs and their rounds."""
 
-    def begin_run(self, recipe: str, config: Mapping[str, Json]) -> str:
-        """Return the id of the run of this recipe and configuration; begin it if it is new."""
-        identity = digest_json({"recipe": recipe, "config": config})[:16]
+    def begin_run(
+        self, recipe: str, config: Mapping[str, Json], *, code: Mapping[str, Json] | None = None
+    ) -> str:
+        """Return the id of the run of this recipe and configuration; begin it if it is new.
+
+        Args:
+            recipe: Its name.
+            config: Plain data.
+            code: Digests of code that the configuration only names; other code is another run.
+        """
+        named = {"code": code} if code else {}
+        identity = digest_json({"recipe": recipe, "config": config, **named})[:16]
         with self._database.change() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO runs (id, recipe, config, began_at) VALUES (?, ?, ?, ?)",
