@@ -12,6 +12,7 @@ import time
 import pytest
 
 from loopwright.cli import main
+from loopwright.core.policy import Candidate
 from tiny_language import make_folder
 
 SETTINGS = ["--rank", "4", "--epochs", "80", "--batch", "2", "--row-tokens", "64"]
@@ -39,6 +40,14 @@ def test_it_says_what_it_made(folder, capsys):
     assert said["after"]["loss"] < said["before"]["loss"]
     assert main(arguments(folder, "out")) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_it_shows_its_metrics_in_tensorboard_beside_the_candidate(folder, capsys):
+    pytest.importorskip("tensorboard")
+    assert main(arguments(folder, "out", "--epochs", "4", "--mirror", "tensorboard")) == 0
+    (events,) = (folder / "out.metrics" / "tensorboard" / "finetune").iterdir()
+    assert events.name.startswith("events.out.tfevents")
+    assert Candidate.open(folder / "out").digest[:12] in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -249,6 +249,21 @@ class TestLerobotMapping:
             LerobotPolicy(Broken(), FeatureMap.fit(CONFIG, INTERFACE)).act(OBSERVATION)
 
     @pytest.mark.parametrize(
+        "features",
+        [
+            [{"name": "observation.state", "shape": [3]}],
+            "observation.state",
+            {"observation.state": [3]},
+            {"observation.state": {"type": "STATE"}},
+            {"observation.state": {"type": "STATE", "shape": 3}},
+        ],
+    )
+    @pytest.mark.parametrize("part", ["input_features", "output_features"])
+    def test_features_in_another_form_are_told_the_form(self, part: str, features: Any) -> None:
+        with pytest.raises(InvalidConfig, match=rf"{part} of config\.json is .*expected"):
+            FeatureMap.fit({**CONFIG, part: features}, INTERFACE)
+
+    @pytest.mark.parametrize(
         ("part", "feature", "words"),
         [
             ("input_features", {"observation.images.corner": ("VISUAL", [3, 96, 96])}, "3, 96, 96"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -145,3 +147,13 @@ def test_a_plan_on_the_meta_device_needs_no_memory():
         layer(torch.empty(2, 30, WIDTH)).sum().backward()
     assert layer.experts.out_EDF.grad is not None
     assert layer.experts.out_EDF.grad.shape == layer.experts.out_EDF.shape
+
+
+def test_a_mixture_that_has_computed_can_be_copied():
+    layer = MixtureOfExperts(UNEVEN, width=WIDTH)
+    x_BTD = torch.randn(1, 4, WIDTH)
+    done_BTD = layer(x_BTD)
+    again = copy.deepcopy(layer)
+    assert again.routing is None
+    assert layer.routing is not None
+    torch.testing.assert_close(again(x_BTD), done_BTD, rtol=0, atol=0)

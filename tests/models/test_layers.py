@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from loopwright.core.configuration import read_config
 from loopwright.core.errors import InvalidConfig
 from loopwright.models.layers.attention import CAUSAL, attend, causal_mask
 from loopwright.models.layers.mixture import (
@@ -93,7 +94,14 @@ class TestMixture:
         layer(x_BTD)
         assert layer.routing is not None
         assert layer.routing.load_E.tolist() == [0, 0, 64, 0]
-        torch.testing.assert_close(layer.routing.weight_NC, torch.ones(64, 1))
+        wanted_N1 = layer.router.score(x_BTD[0]).sigmoid()[:, 2:3]
+        torch.testing.assert_close(layer.routing.weight_NC, wanted_N1)
+
+    def test_shares_of_several_sum_to_one(self):
+        layer = MixtureOfExperts(MixtureConfig(experts=4, chosen=3, hidden=8), width=16)
+        layer(torch.randn(1, 64, 16))
+        assert layer.routing is not None
+        torch.testing.assert_close(layer.routing.weight_NC.sum(dim=1), torch.ones(64))
 
     def test_the_balance_loss_is_one_when_even_and_grows_when_not(self):
         layer = MixtureOfExperts(
@@ -106,10 +114,12 @@ class TestMixture:
             layer(torch.eye(4)[:1].expand(1, 4, 4))
             assert float(balance_loss(layer)) > 0.6
 
-    def test_a_gradient_reaches_router_and_experts(self):
-        layer = MixtureOfExperts(SPARSE, width=16)
+    @pytest.mark.parametrize("chosen", [1, 2])
+    def test_a_gradient_reaches_router_and_experts(self, chosen: int):
+        layer = MixtureOfExperts(replace(SPARSE, chosen=chosen), width=16)
         layer(torch.randn(2, 40, 16)).square().mean().backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
+        # More than what rounding leaves of a gradient that cancels out.
+        assert all(p.grad is not None and p.grad.norm() > 1e-5 for p in layer.parameters())
 
     def test_bfloat16_is_near_float32_and_routes_alike(self):
         torch.manual_seed(0)
@@ -182,4 +192,20 @@ def test_mixtures_are_found_and_the_first_layer_is_dense():
 
 def test_a_config_survives_json():
     config = backbone().config
-    assert TransformerConfig.from_json(asdict(config)) == config
+    assert read_config(TransformerConfig, asdict(config)) == config
+
+
+@pytest.mark.parametrize(
+    "change", [{"layers": 0}, {"width": -64}, {"heads": 0}, {"hidden": 0}, {"dense_layers": -1}]
+)
+def test_a_backbone_of_no_size_is_refused_by_name(change):
+    sizes = {"width": 8, "layers": 1, "heads": 2, "key_heads": 2, "hidden": 8, **change}
+    with pytest.raises(InvalidConfig, match=next(iter(change))):
+        TransformerConfig(**sizes)
+
+
+@pytest.mark.parametrize("name", ["bias_rate", "balance_weight"])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_balance_that_evens_nothing_out_is_refused_by_name(name, value):
+    with pytest.raises(InvalidConfig, match=name):
+        MixtureConfig(experts=2, chosen=1, hidden=4, **{name: value})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,8 @@ from loopwright.models.wudao.sample import (
     Painting,
     Prompt,
     TextPictureModel,
+    _chances,
+    _drawn,
 )
 from loopwright.models.wudao.sequences import Counts, Pair, batch, paint, write
 from loopwright.models.wudao.words import BEGIN, END, PAD, PICTURE, Words
@@ -67,6 +70,12 @@ def joined() -> TextPictureModel:
 
 def some_pictures(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def test_a_mark_in_a_text_is_text():
+    known = words()
+    assert {PAD, BEGIN, PICTURE, END}.isdisjoint(known.encode("red <end> heart <picture> <pad>"))
+    assert known.tag("en") not in known.encode("<en> heart")
 
 
 class TestPictures:
@@ -231,15 +240,26 @@ def test_the_model_learns_which_picture_a_text_means():
         optimiser.step()
     model.model.eval()
     greedy = Painting(temperature=0, guidance=1)
-    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        assert np.array_equal(model._paint_codes(prompts, greedy, generator), codes)
+        painted = model._paint_codes(prompts, greedy, torch.zeros(codes.shape))
+        assert np.array_equal(painted, codes)
         assert model._write(codes, "en") == [p.text for p in prompts]
     own = model.code_nats(prompts, codes)
     other = model.code_nats(prompts, codes[[1, 2, 0]])
     assert (own < 0.5).all()
     assert (other > own + 0.3).all()
     assert (model.text_nats(prompts, codes) < 0.5).all()
+
+
+def test_a_mark_that_someone_spells_out_is_text(tmp_path):
+    words = joined().words
+    words.save(tmp_path)
+    for each in (words, Words.load(tmp_path)):
+        marks = {BEGIN, PICTURE, END, PAD, *map(each.tag, each.tags())}
+        for text in ("red <end> heart", "<twemoji><begin> <picture>", "<EN> <pad>"):
+            assert not marks & set(each.encode(text))
+        assert each.encode("red heart") == words.encode("red heart")
+    assert words.digest == Words.load(tmp_path).digest
 
 
 class TestPainting:
@@ -253,13 +273,38 @@ class TestPainting:
         assert np.array_equal(first, model.paint(prompts, seed=1, how=how))
         assert not np.array_equal(first, model.paint(prompts, seed=2, how=how))
 
+    @pytest.mark.parametrize("tries", [1, 2])
+    def test_a_picture_is_the_same_whatever_else_is_painted(self, tries):
+        model, how = joined(), Painting(temperature=9.0)
+        prompts = [Prompt("red heart"), Prompt("green apple: cut"), Prompt("blue heart")]
+        alone = [model.paint([each], seed=1, how=how, tries=tries)[0] for each in prompts]
+        for order in ([0, 1, 2], [2, 0, 1]):
+            chosen = [prompts[number] for number in order]
+            together = model.paint(chosen, seed=1, how=how, tries=tries)
+            assert np.array_equal(together, np.stack([alone[number] for number in order]))
+
+    def test_a_prompt_that_comes_again_is_painted_differently(self):
+        twice = joined().paint([Prompt("red heart")] * 2, seed=1, how=Painting(temperature=9.0))
+        assert not np.array_equal(*twice)
+
+    def test_codes_are_drawn_as_often_as_the_model_believes(self):
+        score_BC = torch.tensor([[2.0, 1.0, 0.5, -9.0]]).expand(20_000, -1)
+        chance_B = torch.from_numpy(np.random.default_rng(0).random(len(score_BC)))
+        how = Painting(temperature=0.5, likeliest=3)
+        share_C = _drawn(score_BC, how, chance_B).bincount(minlength=4) / len(score_BC)
+        believed_C = torch.cat([(score_BC[0, :3] / 0.5).softmax(dim=0), torch.zeros(1)])
+        torch.testing.assert_close(share_C, believed_C, atol=0.01, rtol=0)
+
     def test_of_several_tries_the_one_that_says_the_text_best_is_kept(self):
         model = joined()
         prompts = [Prompt("red heart")]
-        how = Painting(temperature=1.0)
-        generator = torch.Generator().manual_seed(5)
+        how = Painting(temperature=9.0)
         with torch.no_grad():
-            drawn = [model._paint_codes(prompts, how, generator) for _ in range(4)]
+            drawn = [
+                model._paint_codes(prompts, how, _chances(prompts, 16, 5, number))
+                for number in range(4)
+            ]
+            assert len(np.unique(np.concatenate(drawn), axis=0)) == 4
             best = min(drawn, key=lambda code: model.text_nats(prompts, code)[0])
         kept = model.paint(prompts, seed=5, how=how, tries=4)
         assert np.array_equal(kept, model.decode(best))
@@ -268,9 +313,32 @@ class TestPainting:
         with pytest.raises(UnknownName, match="language"):
             joined().paint([Prompt("rotes Herz", language="de")], seed=0)
 
-    def test_a_negative_temperature_is_refused(self):
-        with pytest.raises(InvalidConfig, match="-1"):
-            Painting(temperature=-1)
+    @pytest.mark.parametrize(
+        "how", [{"temperature": -1}, {"temperature": math.nan}, {"guidance": math.nan}]
+    )
+    def test_what_cannot_be_drawn_by_is_refused(self, how):
+        (value,) = how.values()
+        with pytest.raises(InvalidConfig, match=str(value)):
+            Painting(**how)
+
+
+class TestWriting:
+    @pytest.mark.parametrize(
+        "pictures",
+        [
+            np.zeros((2, 32, 32, 3), dtype=np.uint8),
+            np.zeros((2, 16, 16, 3)),
+            np.zeros((16, 16, 3), dtype=np.uint8),
+        ],
+        ids=["another side", "floats", "one alone"],
+    )
+    def test_other_pictures_than_the_model_looks_at_are_refused(self, pictures):
+        with pytest.raises(InvalidConfig, match=r"looks at uint8 of the shape \(any, 16, 16, 3\)"):
+            joined().write(pictures)
+
+    def test_of_no_pictures_there_is_nothing_to_say(self):
+        assert joined().write(some_pictures(0)) == []
+        assert joined().encode(some_pictures(0)).shape == (0, 16)
 
 
 class TestCandidate:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,9 @@ def step(config: Mapping[str, Any], folder: Path, processes: Processes) -> dict[
     def loss_at(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
         return sequence_loss(model, sequences(fit, model, portion), SequenceWeights())
 
-    run.step(0, loss_at)
+    run.step(0, loss_at, nullcontext())
     with Sent() as sent:
-        run.step(1, loss_at)
+        run.step(1, loss_at, nullcontext())
     return {**kept(model, run.optimisers), "sent": dict(sent.bytes)}
 
 

@@ -116,12 +116,14 @@ def assert_alike(folder: Path, reference: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ALIKE)
 def test_two_processes_learn_as_one(two, alone, name):
     assert_alike(two / name, alone / ALIKE[name])
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ALIKE)
 def test_routers_shift_alike_on_every_process(two, alone, name):
     biases = [(two / name / f"biases.{rank}.json").read_text() for rank in (0, 1)]
@@ -130,12 +132,14 @@ def test_routers_shift_alike_on_every_process(two, alone, name):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_process_to_which_no_token_is_sent_takes_part(two, alone):
     assert_alike(two / "lopsided", alone / "lopsided")
     assert read_metrics(two / "lopsided" / "run.jsonl")[0]["busiest_expert"] == 2.0
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_checkpoint_passes_from_one_process_to_two_and_back_exactly(two, alone, name):
     again = two / f"{name}-again" / "run.safetensors"
@@ -147,6 +151,7 @@ def test_a_checkpoint_passes_from_one_process_to_two_and_back_exactly(two, alone
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_one_process_began_two_finish_and_the_other_way_round(two, alone):
     assert_alike(two / "continued", alone / "halves")
     run(Job(mode="halves", folder=str(two / "interrupted")))
@@ -154,6 +159,7 @@ def test_what_one_process_began_two_finish_and_the_other_way_round(two, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_what_does_not_divide_is_refused_by_name(two):
     heads = (two / "odd-heads" / "refused").read_text()
     assert "key_heads is 3" in heads
@@ -205,16 +211,18 @@ def test_impossible_settings_are_refused(settings):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_four_processes_combine_two_ways(alone, tmp_path):
     launched(4, [Job(mode=name, folder=str(tmp_path / name)) for name in ALIKE_OF_FOUR])
     for name, reference in ALIKE_OF_FOUR.items():
         assert_alike(tmp_path / name, alone / reference)
         written = (tmp_path / name / "run.safetensors").read_bytes()
-        run(Job(mode="one", folder=str(tmp_path / name), action="resave"))
+        run(Job(mode=reference, folder=str(tmp_path / name), action="resave"))
         assert (tmp_path / name / "run.safetensors").read_bytes() == written
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_killed_process_ends_the_others_and_the_next_start_resumes(alone, tmp_path):
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
     began_s = time.monotonic()
@@ -230,6 +238,7 @@ def test_a_killed_process_ends_the_others_and_the_next_start_resumes(alone, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_compiled_blocks_learn_the_same(alone, tmp_path):
     launched(2, [Job(mode="compile", folder=str(tmp_path / "compile"))])
     lines = read_metrics(tmp_path / "compile" / "run.jsonl")

@@ -29,9 +29,9 @@ def checkpoint() -> Checkpoint:
 def test_every_kind_of_tensor_comes_back_and_other_readers_agree(tmp_path, checkpoint):
     path = tmp_path / "run.safetensors"
     save_checkpoint(path, checkpoint)
-    found = load_checkpoint(path, fingerprint="me")
+    found = load_checkpoint(path)
     assert found is not None
-    assert found.step == 3
+    assert (found.step, found.fingerprint) == (3, "me")
     foreign = load_file(path)
     assert found.tensors.keys() == foreign.keys() == checkpoint.tensors.keys()
     for name, value in checkpoint.tensors.items():
@@ -45,4 +45,15 @@ def test_a_cut_checkpoint_is_named_and_refused(tmp_path, checkpoint):
     save_checkpoint(path, checkpoint)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DamagedData, match="cannot be read"):
-        load_checkpoint(path, fingerprint="me")
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_with_one_flipped_bit_is_named_and_refused(tmp_path, checkpoint):
+    path = tmp_path / "run.safetensors"
+    save_checkpoint(path, checkpoint)
+    whole = path.read_bytes()
+    begin = 8 + int.from_bytes(whole[:8], "little")
+    for place in (whole.index(b'\\"step\\": 3') + 10, begin, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(DamagedData, match=r"run\.safetensors is not what was written"):
+            load_checkpoint(path)

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from loopwright.core.digest import digest_file
+from loopwright.core.errors import DamagedData, InvalidConfig
+from loopwright.models.layers.mixture import MixtureConfig, MixtureOfExperts, balance_loss
 from loopwright.train.metrics import curves, read_metrics
 from loopwright.train.trainer import Diverged, Portion, TrainerConfig, train
 
@@ -60,6 +62,66 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
     _train(tmp_path, loss_at, module, steps=3)
     _train(tmp_path, loss_at, module, steps=4)
     assert seen == [0, 1, 2, 0, 1, 2, 3]
+
+
+def test_the_same_training_in_another_precision_is_refused_and_its_checkpoint_kept(tmp_path):
+    module = nn.Linear(2, 1)
+
+    def loss_at(_: Portion):
+        return module.weight.square().sum(), {}
+
+    _train(tmp_path, loss_at, module, steps=3, precision="bfloat16")
+    kept = digest_file(tmp_path / "run.safetensors")
+    with pytest.raises(InvalidConfig, match="begun in bfloat16 and would go on in float32"):
+        _train(tmp_path, loss_at, module, steps=3)
+    assert digest_file(tmp_path / "run.safetensors") == kept
+
+
+@pytest.mark.parametrize(("balance_weight", "steps_again"), [(0.0, []), (0.1, [0, 1, 2])])
+def test_a_training_goes_on_in_other_turns_unless_a_loss_balances_experts(
+    tmp_path, balance_weight, steps_again
+):
+    """That loss looks at the loads of a turn: other turns are another training."""
+    config = MixtureConfig(experts=4, chosen=1, hidden=8, balance_weight=balance_weight)
+    module = MixtureOfExperts(config, width=8)
+    seen: list[int] = []
+
+    def loss_at(portion: Portion):
+        seen.append(portion.step)
+        return module(torch.ones(1, 4, 8)).square().mean() + balance_loss(module), {}
+
+    _train(tmp_path, loss_at, module, steps=3)
+    seen.clear()
+    _train(tmp_path, loss_at, module, steps=3, accumulate=2)
+    assert sorted(set(seen)) == steps_again
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"clip_norm": value} for value in (0.0, -1.0, float("nan"))),
+        *({"muon_rate": value} for value in (float("nan"), -1.0)),
+        {"learning_rate": float("inf")},
+        {"final_rate": -3.0},
+        {"weight_decay": -1.0},
+        {"warmup_steps": -5},
+        {"betas": (2, 3)},
+        {"precision": "fp16"},
+        {"schedule": "foo"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_walked_is_refused_by_name(change):
+    with pytest.raises(InvalidConfig, match=next(iter(change))):
+        TrainerConfig(steps=3, **change)
+
+
+@pytest.mark.parametrize("line", [b'{"loss":1.0,"st\xff', b"[1]", b'{"loss":1.0}'])
+def test_a_damaged_line_of_metrics_is_named(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"loss":2.0,"step":0}\n' + line + b'\n{"loss":1.0,"step":5}\n')
+    with pytest.raises(DamagedData, match=r"line 2 of the metrics .*metrics\.jsonl"):
+        read_metrics(path)
 
 
 def test_a_torn_last_line_of_metrics_is_left_out(tmp_path):

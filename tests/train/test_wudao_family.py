@@ -17,6 +17,7 @@ from loopwright.core.errors import InvalidConfig
 from loopwright.core.learner import FitJob
 from loopwright.store.corpus import CorpusFacts, array_column, open_corpus, write_corpus
 from loopwright.train import wudao_family
+from loopwright.train.checkpoint import load_checkpoint
 from loopwright.train.wudao import TextPictures, learn
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 40), "blue": (30, 60, 220)}
@@ -219,6 +220,46 @@ def test_a_grid_of_real_trainings_through_the_command_line(corpus, tmp_path, cap
     low, high = (float(density["density"][end]) for end in ("low", "high"))
     # A member of the family is worth what it has, as far as these runs can tell.
     assert low < 1 < high
+
+
+def test_a_member_is_trained_in_the_precision_and_turns_that_are_asked_for(corpus, start, tmp_path):
+    facts = {
+        name: train_member({**DENSE, **change, "tokens": 500}, job(tmp_path / name, corpus, start))
+        for name, change in {
+            "usual": {},
+            "rounded": {"precision": "bfloat16"},
+            "turns": {"accumulate": 2, "checkpoint_every_steps": 2},
+        }.items()
+    }
+    assert facts["rounded"]["candidate"] != facts["usual"]["candidate"]
+    kept = {
+        name: load_checkpoint(tmp_path / name / "scratch/sequences.safetensors") for name in facts
+    }
+    assert [found.precision for found in kept.values() if found] == [
+        "float32",
+        "bfloat16",
+        "float32",
+    ]
+    # Two turns of half the batch give the same up to rounding, which takes other weights.
+    assert facts["turns"]["candidate"] != facts["usual"]["candidate"]
+    for name in ("turns", "rounded"):
+        assert facts[name]["loss"] == pytest.approx(facts["usual"]["loss"], rel=0.02)
+    assert facts["turns"]["flops"] == pytest.approx(facts["usual"]["flops"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"picture_steps": 3, "steps": 9}, r"leave \['picture_steps', 'steps'\] away"),
+        ({"accumulate": 3}, "batch is 8, which does not divide into 3"),
+        ({"tokens": "many"}, "tokens is 'many'"),
+        ({"tokens": None}, "tokens is None"),
+        ({"device": "tpu"}, "device is 'tpu'"),
+    ],
+)
+def test_settings_that_do_not_apply_are_refused_by_name(corpus, start, tmp_path, change, message):
+    with pytest.raises(InvalidConfig, match=message):
+        train_member({**DENSE, "tokens": 500, **change}, job(tmp_path, corpus, start))
 
 
 def test_a_member_that_was_to_be_spread_over_processes_is_refused(corpus, start, tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,21 @@ def test_the_same_job_gives_the_same_candidate_and_it_paints_and_writes(tmp_path
     assert all(isinstance(text, str) for text in model.write(painted, language="zh"))
 
 
+def test_a_fit_goes_on_in_the_precision_that_another_machine_began_in(tmp_path, monkeypatch):
+    path, auto = corpus(tmp_path), {**TINY, "precision": "auto", "checkpoint_every_steps": 2}
+    monkeypatch.setattr("loopwright.train.device._has_bfloat16", lambda device: True)
+    first = learn(auto, job(tmp_path, path))
+    assert first["precision"] == "bfloat16"
+    monkeypatch.setattr("loopwright.train.device._has_bfloat16", lambda device: False)
+    assert learn(auto, job(tmp_path, path)) == first
+
+
+def test_a_batch_that_does_not_divide_is_refused_before_the_tokenizer_is_trained(tmp_path):
+    with pytest.raises(InvalidConfig, match=r"batch is 8, .* 3 equal shares"):
+        learn({**TINY, "accumulate": 3}, job(tmp_path, corpus(tmp_path)))
+    assert not (tmp_path / "scratch").exists()
+
+
 @pytest.mark.parametrize(("power", "weights"), [(1.0, [1, 1, 1, 2, 2]), (0.0, [1, 1, 1, 1, 1])])
 def test_pictures_are_shown_as_often_as_the_power_of_their_weights_says(
     tmp_path: Path, power: float, weights: list[int]
@@ -133,12 +150,60 @@ def test_a_dense_model_and_another_seed_are_other_candidates(tmp_path: Path):
         ({"steps": 0}, "at least 1"),
         ({"noise": 2.0}, "0 to 1"),
         ({"precision": "float8"}, "float8"),
+        ({"width": "128"}, "width is '128'; expected a whole number"),
+        ({"heads": 0}, "heads is 0"),
+        ({"layers": 1.5}, "layers is 1.5; expected a whole number"),
+        ({"mixture": {"expert": 4}}, r"mixture has the unknown keys \['expert'\]"),
+        ({"mixture": {"experts": 4}}, r"mixture lacks the keys \['chosen', 'hidden'\]"),
+        ({"pictures": {"patch_px": 0}}, "pictures: patch_px is 0"),
+        ({"pictures": {"levels": [4, "3"]}}, r"pictures\.levels\[1\] is '3'"),
+        ({"teacher": {"folder": "there"}}, r"teacher has the unknown keys \['folder'\]"),
+        ({"parallel": {"tensor": "2"}}, r"parallel\.tensor is '2'"),
+        ({"schedule": "sine"}, "schedule is 'sine'; expected one of 'cosine'"),
+        ({"final_rate": 2.0}, "final_rate is 2.0"),
+        ({"average_decay": 1.0}, "average_decay is 1.0"),
+        ({"peak_tflop_s": 0.0}, "peak_tflop_s is 0.0"),
     ],
 )
 def test_impossible_settings_are_refused(tmp_path: Path, change: dict, message: str):
     with pytest.raises(Exception, match=message) as caught:
         learn({**TINY, **change}, job(tmp_path, corpus(tmp_path)))
     assert type(caught.value).__module__ == "loopwright.core.errors"
+
+
+@pytest.mark.parametrize(
+    "change", [{"schedule": "constant"}, {"final_rate": 0.9}, {"average_decay": 0.5}], ids=str
+)
+def test_how_rates_fall_and_whether_weights_are_averaged_is_a_setting(tmp_path: Path, change):
+    path = corpus(tmp_path)
+    usual = learn(TINY, job(tmp_path / "1", path))
+    changed = learn({**TINY, **change}, job(tmp_path / "2", path))
+    assert usual["candidate"] != changed["candidate"]
+
+
+def test_what_the_device_can_compute_shapes_nothing():
+    fit = WudaoFit.from_json(TINY)
+    assert replace(fit, average_decay=0.9).shaping() == {**fit.shaping(), "average_decay": 0.9}
+    assert replace(fit, peak_tflop_s=9.0).shaping() == fit.shaping()
+
+
+def test_a_teacher_counts_by_what_it_is_and_says_and_not_by_where_it_lies(tmp_path: Path):
+    learn(TINY, job(tmp_path / "1", corpus(tmp_path)))
+    shutil.copytree(tmp_path / "1" / "out", tmp_path / "moved")
+    here = {**TINY, "teacher": {"path": str(tmp_path / "1" / "out")}}
+    shaped = WudaoFit.from_json(here).shaping()
+    moved = {**here, "teacher": {"path": str(tmp_path / "moved")}}
+    assert WudaoFit.from_json(moved).shaping() == shaped
+    softer = {**here, "teacher": {**here["teacher"], "temperature": 3.0}}
+    assert WudaoFit.from_json(softer).shaping() != shaped
+
+
+def test_turns_shape_the_result_where_a_loss_balances_the_experts():
+    fit = WudaoFit.from_json(TINY)
+    assert replace(fit, accumulate=2).shaping() == fit.shaping()
+    assert fit.mixture is not None
+    balanced = replace(fit, mixture=replace(fit.mixture, balance_weight=0.01))
+    assert replace(balanced, accumulate=2).shaping() != balanced.shaping()
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path: Path):

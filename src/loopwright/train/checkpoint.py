@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,9 @@ from torch import Tensor
 from loopwright.core.errors import DamagedData, StorageError
 
 _STATE = "training"
-"""The metadata entry that holds position and fingerprint as JSON."""
+"""The metadata entry that holds all but the tensors, as JSON."""
+_DIGEST = "sha256"
+"""The metadata entry that holds a digest of that one and of the tensors."""
 _KINDS = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -29,6 +32,7 @@ _KINDS = {
     torch.bool: "BOOL",
 }
 """What the file format calls the types of tensors."""
+_REMEDY = "put a copy of it back, or delete it to train from the beginning"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,10 @@ class Checkpoint:
     """Optimiser steps done; the next batch is a function of it."""
     fingerprint: str
     """Digest of what is being trained; a resume must name the same one."""
+    identity: str = ""
+    """Digest of the part of it that is no setting of the trainer."""
+    precision: str = "float32"
+    """Of products."""
     tensors: Mapping[str, Tensor]
     """Weights, moments and averages by name."""
 
@@ -77,8 +85,30 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         StorageError: The operating system refused.
     """
-    state = json.dumps({"step": checkpoint.step, "fingerprint": checkpoint.fingerprint})
-    write_atomically(path, *_safetensors(checkpoint.tensors, {_STATE: state}))
+    state = json.dumps(
+        {
+            "step": checkpoint.step,
+            "fingerprint": checkpoint.fingerprint,
+            "identity": checkpoint.identity,
+            "precision": checkpoint.precision,
+        }
+    )
+    metadata = {_STATE: state, _DIGEST: _digest(state, checkpoint.tensors)}
+    write_atomically(path, *_safetensors(checkpoint.tensors, metadata))
+
+
+def _digest(state: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a checkpoint; the file format has none of its own."""
+    hasher = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        hasher.update(json.dumps([name, _KINDS[value.dtype], list(value.shape)]).encode())
+        hasher.update(_bytes(value))
+    return hasher.hexdigest()
+
+
+def _bytes(value: Tensor) -> memoryview:
+    return value.detach().cpu().flatten().view(torch.uint8).numpy().data
 
 
 def _safetensors(
@@ -97,29 +127,30 @@ def _safetensors(
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        yield tensors[name].detach().cpu().flatten().view(torch.uint8).numpy().data
+        yield _bytes(tensors[name])
 
 
-def load_checkpoint(path: Path, *, fingerprint: str) -> Checkpoint | None:
-    """Read what :func:`save_checkpoint` wrote.
-
-    Returns:
-        The checkpoint; None where there is none, or one of something else (another fingerprint).
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """Read what :func:`save_checkpoint` wrote; None where there is no file.
 
     Raises:
-        DamagedData: The file is there but cannot be read.
+        DamagedData: The file is there, but is not what was written.
     """
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata().get(_STATE, "{}"))
-            if state.get("fingerprint") != fingerprint:
-                return None
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, AttributeError) as error:
-        raise DamagedData(f"checkpoint {path} cannot be read: {error}; delete it") from error
-    return Checkpoint(step=int(state["step"]), fingerprint=fingerprint, tensors=tensors)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedData(f"checkpoint {path} cannot be read: {error}; {_REMEDY}") from error
+    state, expected = metadata.get(_STATE, "{}"), metadata.get(_DIGEST)
+    if (found := _digest(state, tensors)) != expected:
+        raise DamagedData(
+            f"checkpoint {path} is not what was written: its SHA-256 is {found}, expected "
+            f"{expected or 'one in the file, which has none'}; {_REMEDY}"
+        )
+    return Checkpoint(**json.loads(state), tensors=tensors)
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, cast
 
 import torch
 
 from loopwright.core.errors import UnknownName
 
+DeviceName = Literal["cpu", "auto"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -20,6 +21,11 @@ def probe_device() -> torch.device:
         if found is not None:
             return found
     return torch.device("cpu")
+
+
+def named_device(name: DeviceName) -> torch.device:
+    """Return the CPU, or with ``"auto"`` the accelerator if there is one."""
+    return probe_device() if name == "auto" else torch.device("cpu")
 
 
 @contextmanager
@@ -48,6 +54,15 @@ def chosen_precision(wanted: str, device: torch.device) -> Precision:
     if wanted != "auto":
         raise UnknownName("precision", wanted, ("float32", "bfloat16", "auto"))
     return "bfloat16" if _has_bfloat16(device) else "float32"
+
+
+def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return a block whose products have a precision; weights and sums stay in float32."""
+    if precision == "float32":
+        return nullcontext()
+    # A pass meets every weight once. Kept for its end, the casts of all of them would outlive
+    # the blocks whose memory is to be saved.
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

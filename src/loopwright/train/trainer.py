@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from loopwright.core.configuration import plain_without
 from loopwright.core.digest import digest_json
 from loopwright.core.errors import InvalidConfig, LoopwrightError
+from loopwright.core.learner import Mirror
 from loopwright.core.seeds import derive_seed
 from loopwright.core.stage import ProgressSink
+from loopwright.models.layers.mixture import mixtures
 from loopwright.train.balance import ExpertBalance
 from loopwright.train.checkpoint import Checkpoint, below, load_checkpoint, save_checkpoint
-from loopwright.train.metrics import MetricsFile, Mirror, curves, read_metrics
+from loopwright.train.device import Precision, computing_in
+from loopwright.train.metrics import MetricsFile, curves, read_metrics
 from loopwright.train.optimisers import Optimisers
 from loopwright.train.parallel import ALONE, Processes
-from loopwright.train.throughput import Throughput
+from loopwright.train.throughput import Throughput, peak_flop_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +59,18 @@ class Portion:
 
 LossAt = Callable[[Portion], tuple[Tensor, dict[str, Tensor]]]
 """The loss of one portion and its named parts, drawing its rows from the portion alone. The
-losses of the portions of a step average to the loss of the step, however many there are."""
+losses of the portions of a step average to the loss of the step, however many there are; but for
+the loss that balances experts, which looks at the loads of a portion."""
+
+
+_NOT_SHAPING: Final = ("accumulate", "peak_tflop_s")
 
 
 class Diverged(LoopwrightError):
     """The loss is no finite number any more."""
+
+
+Schedule = Literal["cosine", "linear", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +83,7 @@ class TrainerConfig:
     muon_rate: float | None = None
     """Learning rate of Muon for the matrices of hidden blocks; None leaves them to AdamW."""
     warmup_steps: int = 20
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     """How the learning rate falls after the warm-up."""
     final_rate: float = 0.02
     """Share of the learning rate that is left at the last step."""
@@ -81,8 +92,10 @@ class TrainerConfig:
     clip_norm: float = 1.0
     accumulate: int = 1
     """Portions that a process computes one after the other for one step, to save memory."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Of products; weights, moments and sums stay in float32."""
+    peak_tflop_s: float | None = None
+    """What the device can compute in this precision; None for what is known of it."""
     average_decay: float | None = None
     """Decay of the moving average of the weights; None keeps none."""
     checkpoint_every_steps: int = 100
@@ -93,10 +106,31 @@ class TrainerConfig:
         for name in ("steps", "checkpoint_every_steps", "log_every_steps", "accumulate"):
             if getattr(self, name) < 1:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
-        if not self.learning_rate > 0:
-            raise InvalidConfig(f"learning_rate is {self.learning_rate}; expected more than 0")
+        if not 0 <= self.final_rate <= 1:
+            raise InvalidConfig(f"final_rate is {self.final_rate}; expected 0 to 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise InvalidConfig(f"betas are {self.betas}; expected two numbers from 0 to below 1")
         if self.average_decay is not None and not 0 < self.average_decay < 1:
             raise InvalidConfig(f"average_decay is {self.average_decay}; expected 0 to 1")
+        self._refuse_odd_rates()
+        self._refuse_unknown_names()
+
+    def _refuse_odd_rates(self) -> None:
+        for name in ("learning_rate", "muon_rate", "clip_norm", "peak_tflop_s"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidConfig(f"{name} is {value}; expected a finite number above 0")
+        for name in ("warmup_steps", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 0")
+
+    def _refuse_unknown_names(self) -> None:
+        for name, names in (("schedule", Schedule), ("precision", Precision)):
+            known = get_args(names)
+            if getattr(self, name) not in known:
+                raise InvalidConfig(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                )
 
     def rate_at(self, step: int) -> float:
         """Return the share of its highest value that a learning rate has at a step."""
@@ -142,7 +176,8 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
 
     Raises:
         Diverged: The loss became NaN or infinite.
-        InvalidConfig: Processes see different checkpoints: they do not share the folder.
+        InvalidConfig: Processes see different checkpoints: they do not share the folder. Or the
+            checkpoint is of the same training in another precision.
         StorageError: A checkpoint could not be written.
         DamagedData: The checkpoint to resume from cannot be read.
     """
@@ -151,15 +186,16 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     first = run.resume()
     processes.agree(f"steps done in {folder}", str(first))
     module.train()
-    speed = Throughput(config.steps, first, step_tokens, config.precision)
+    peak = peak_flop_s(config.peak_tflop_s, config.precision, run.parameters[0].device)
+    speed = Throughput(config.steps, first, step_tokens, peak)
     with ExitStack() as stack:
         metrics = None
         if processes.is_first:
             path = folder / f"{name}.jsonl"
             metrics = stack.enter_context(MetricsFile(path, resume_at=first, mirrors=mirrors))
         for step in range(first, config.steps):
-            with speed.step():
-                values = run.step(step, loss_at)
+            with speed.step() as counting:
+                values = run.step(step, loss_at, counting)
             if step % config.log_every_steps == 0:
                 line = {key: float(processes.mean(value)) for key, value in values.items()}
                 if metrics is not None:
@@ -174,6 +210,22 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     return curves(read_metrics(metrics.path)) if metrics is not None else {}
 
 
+def begun_precision(path: Path, identity: str) -> Precision | None:
+    """Return the precision in which a training was begun whose checkpoint lies here, if one does.
+
+    Args:
+        path: The checkpoint.
+        identity: That of the training; a checkpoint of another one tells nothing.
+
+    Raises:
+        DamagedData: The checkpoint is not what was written.
+    """
+    found = load_checkpoint(path)
+    if found is None or found.identity != identity:
+        return None
+    return "bfloat16" if found.precision == "bfloat16" else "float32"
+
+
 class _Run:
     """Module, optimiser and average of one run, and where they are kept."""
 
@@ -186,8 +238,14 @@ class _Run:
         processes: Processes,
     ) -> None:
         self.module, self.config, self.path, self.processes = module, config, path, processes
-        how = {k: v for k, v in asdict(config).items() if k != "accumulate"}
-        self.fingerprint = digest_json({"config": how, "identity": identity})
+        self.identity = identity
+        self.fingerprint = digest_json(
+            {
+                "config": plain_without(config, _NOT_SHAPING),
+                "identity": identity,
+                **_uneven(module, config.accumulate * processes.data_count),
+            }
+        )
         self.named = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         self.optimisers = Optimisers(self.named, config)
@@ -196,10 +254,13 @@ class _Run:
             self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self.balance = ExpertBalance(module, processes)
 
-    def step(self, step: int, loss_at: LossAt) -> dict[str, Tensor]:
+    def step(
+        self, step: int, loss_at: LossAt, counting: AbstractContextManager[object]
+    ) -> dict[str, Tensor]:
         self.optimisers.set_rate(self.config.rate_at(step))
         self.optimisers.zero_grad()
-        values = self._descend(step, loss_at)
+        with counting:
+            values = self._descend(step, loss_at)
         loss = self.processes.mean(values["loss"])
         if not torch.isfinite(loss):
             raise Diverged(
@@ -222,7 +283,7 @@ class _Run:
             )
             # Random numbers (dropout, noise) are part of the portion, whoever computes it when.
             _seed(derive_seed(0, self.fingerprint, step, portion.index), self.parameters[0].device)
-            with self._precision():
+            with computing_in(self.config.precision, self.parameters[0].device):
                 loss, parts = loss_at(portion)
             self.balance.observe()
             with self.processes.last_turn(self.module, turn + 1 == turns):
@@ -230,14 +291,6 @@ class _Run:
             for name, value in {"loss": loss, **parts}.items():
                 values[name] = values.get(name, 0.0) + value.detach() / turns
         return values
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.config.precision == "float32":
-            return nullcontext()
-        # A pass meets every weight once. Kept for its end, the casts of all of them would outlive
-        # the blocks whose memory is to be saved.
-        kind = self.parameters[0].device.type
-        return torch.autocast(kind, dtype=torch.bfloat16, cache_enabled=False)
 
     def _update_average(self) -> None:
         if self.config.average_decay is not None:
@@ -259,15 +312,28 @@ class _Run:
             if self.processes.is_first:
                 kept[name] = whole.detach().cpu()
         if self.processes.is_first:
-            save_checkpoint(
-                self.path, Checkpoint(step=step, fingerprint=self.fingerprint, tensors=kept)
+            checkpoint = Checkpoint(
+                step=step,
+                fingerprint=self.fingerprint,
+                identity=self.identity,
+                precision=self.config.precision,
+                tensors=kept,
             )
+            save_checkpoint(self.path, checkpoint)
         self.processes.wait()
 
     def resume(self) -> int:
         """Go back to the last checkpoint; return the steps done."""
-        found = load_checkpoint(self.path, fingerprint=self.fingerprint)
+        found = load_checkpoint(self.path)
         if found is None:
+            return 0
+        if found.identity == self.identity and found.precision != self.config.precision:
+            raise InvalidConfig(
+                f"the training in {self.path} was begun in {found.precision} and would go on in "
+                f"{self.config.precision}; give the precision that it was begun in, or delete the "
+                "file to train from the beginning"
+            )
+        if found.fingerprint != self.fingerprint:
             return 0
         self._restore_moments(below(found.tensors, "optimiser."))
         with torch.no_grad():
@@ -292,6 +358,15 @@ class _Run:
                 count = torch.zeros((), device=parameter.device)
                 room = torch.empty_like(parameter) if value.shape == parameter.shape else count
                 self.optimisers.moments(parameter)[moment] = room
+
+
+def _uneven(module: nn.Module, portions: int) -> dict[str, int]:
+    """Return the portions of a step where their number shapes the result beyond rounding.
+
+    It does where a loss balances experts: that sees the loads of one portion at a time.
+    """
+    by_loss = any(mixture.config.balance_weight for mixture in mixtures(module))
+    return {"portions": portions} if by_loss and portions > 1 else {}
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -1,14 +1,14 @@
 """Fitting a world action model: first how bodies move, then what to do.
 
-Stage one trains the motion models on play and demonstrations and lets them name the actions of
-every video. Stage two trains policy and forward head on demonstrations and those videos. With the
-switches off, what remains is plain cloning.
+Stage one trains the motion models on play and demonstrations, or on demonstrations alone where
+there is no play, and lets them name the actions of every video. Stage two trains policy and forward
+head on demonstrations and those videos. With the switches off, what remains is plain cloning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from loopwright.core.configuration import read_config
 from loopwright.core.digest import Json, digest_bytes, digest_json
 from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
@@ -38,6 +39,7 @@ from loopwright.train.augment import recoloured, shifted
 from loopwright.train.data import (
     ActionPool,
     Collection,
+    Footage,
     Labelled,
     MotionPool,
     PoolPart,
@@ -45,7 +47,7 @@ from loopwright.train.data import (
     collect,
     motion_pool,
 )
-from loopwright.train.device import cpu_threads, probe_device
+from loopwright.train.device import DeviceName, cpu_threads, named_device
 from loopwright.train.progress import part_of
 from loopwright.train.trainer import TrainerConfig, train
 
@@ -58,6 +60,8 @@ _FORESEE_EVERY = 2
 """The forward head learns from every second moment: drawing frames is the dearest part."""
 FOLDS = 5
 """Every motion model leaves out one of so many folds of the episodes, to be judged on them."""
+MIN_MOVING = 2
+"""Episodes of the robot's own body, play or demonstrations, that motion models need."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +98,7 @@ class WamFit:
     """Strength of the random colour mixtures of what the policy sees."""
     motion_dropout: float = 0.1
     """Share of the cells of image motion that is hidden."""
-    device: str = "cpu"
+    device: DeviceName = "cpu"
     """``"cpu"``, or ``"auto"`` for the accelerator if there is one."""
 
     def __post_init__(self) -> None:
@@ -119,12 +123,9 @@ class WamFit:
         """Read what :meth:`to_json` wrote; missing keys take their default.
 
         Raises:
-            InvalidConfig: A key is unknown or a value impossible.
+            InvalidConfig: A key is unknown, or a value of another type or impossible.
         """
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(data) - set(known)):
-            raise InvalidConfig(f"fit configuration has the unknown keys {unknown}; known: {known}")
-        return cls(**data)
+        return read_config(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +139,8 @@ class FitReport:
     parameters: Mapping[str, int] = field(default_factory=dict)
     """Trainable numbers of each part."""
     agreement: Mapping[str, float] = field(default_factory=dict)
-    """Video episode to mean agreement of the motion models, 0 to 1."""
+    """Video episode to mean agreement of the motion models, 0 to 1; empty if they learned to read
+    no component of the action."""
     validation: Mapping[str, float] = field(default_factory=dict)
     """Errors on episodes that a part was not trained on."""
 
@@ -169,13 +171,14 @@ class _Run:
 
     def __init__(self, config: WamFit, job: FitJob) -> None:
         self.config, self.seed, self.scratch = config, job.seed, job.scratch
+        self.mirrors = job.mirrors
         self.interface = _common_interface(job.episodes)
         self.data = collect(job.episodes, self.interface.cameras[0].name)
         if not self.data.tasks:
             raise InvalidConfig("there is no demonstration and no attempt to learn the task from")
         instructions = tuple(dict.fromkeys(e.instruction for e in self.data.tasks))
         self.shape = sized(config.size, self.interface, instructions)
-        self.device = probe_device() if config.device == "auto" else torch.device("cpu")
+        self.device = named_device(config.device)
         self.model = self._fresh_model()
         self.curves: dict[str, list[list[float]]] = {}
         self.validation: dict[str, float] = {}
@@ -196,13 +199,26 @@ class _Run:
         shape = self.shape.to_json()
         return digest_json({"config": config, "seed": self.seed, "shape": shape, "data": data})
 
+    @property
+    def _watched(self) -> Sequence[Footage]:
+        """The videos that stage two looks at."""
+        return self.data.footage if self.config.use_video else ()
+
     # Stage one: how bodies move.
 
     def fit_motion(self, progress: ProgressSink) -> None:
         """Train the motion models and judge each on the episodes it has not seen."""
-        own = [e for e in (*self.data.play, *self.data.tasks) if e.own_body]
-        if not (self.config.use_idm and self.data.play and own):
+        if not (self.config.use_idm and (self.data.play or self._watched)):
             return
+        own = [e for e in (*self.data.play, *self.data.tasks) if e.own_body]
+        if len(own) < MIN_MOVING:
+            raise InvalidConfig(
+                f"{'1 episode shows' if own else 'no episode shows'} how the robot's own body "
+                f"moves; naming the actions of videos needs at least {MIN_MOVING}, to learn from "
+                "one and be judged on another. "
+                "Request play (Request(kind='play', count=40)) or more demonstrations, or set "
+                "use_video and use_idm to False"
+            )
         pool = motion_pool(own, span=self.shape.motion_span, task_share=self.config.task_share)
         motion = torch.cat([self.model.motion_of(self._tensor(e.frames)) for e in own])
         batches = MotionBatches(pool, motion, self.config, self.model, self.seed)
@@ -216,6 +232,7 @@ class _Run:
             identity=self._identity(settings, _labelled_digests(own)),
             folder=self.scratch,
             progress=progress,
+            mirrors=self.mirrors,
         )
         self.curves |= {f"motion/{k}": v for k, v in found.items()}
         self._judge_motion(own)
@@ -266,6 +283,7 @@ class _Run:
             identity=self._identity(self.config.to_json(), _digests(self.data)),
             folder=self.scratch,
             progress=progress,
+            mirrors=self.mirrors,
         )
         self.curves |= {f"policy/{k}": v for k, v in found.items()}
 
@@ -291,7 +309,11 @@ class _Run:
         if not self.config.use_video:
             return []
         foreign = [self._true_part(e) for e in self.data.tasks if not e.own_body]
-        return foreign + [self._read_part(f.episode, f.frames) for f in self.data.footage]
+        read = [self._read_part(f.episode, f.frames) for f in self._watched]
+        # What names no action still shows the forward head how scenes go on; without one it would
+        # only take rows of every batch.
+        useful = [part for part in read if self.config.use_forward or part.weight.any()]
+        return foreign + useful
 
     def _true_part(self, episode: Labelled) -> PoolPart:
         return PoolPart(
@@ -307,7 +329,8 @@ class _Run:
         reading = read_motion(self.model, frames)
         trust = self.model.motion_trust_A.cpu().numpy()
         agreed = agreement_of(reading, trust)
-        self.agreement[episode] = round(float(agreed.mean()), 6)
+        if trust.any():  # else nothing was learned about motion, and there is nothing to agree on
+            self.agreement[episode] = round(float(agreed.mean()), 6)
         gain = self.model.motion_gain_A.cpu().numpy()
         decoded = self.model.actions.decode(self._tensor(reading.actions * gain))
         return PoolPart(

@@ -11,20 +11,21 @@ Shapes: R pictures, H and W pixels, N codes of a picture.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from loopwright.core.canvas import PaintRequest, canvas_interface, is_canvas, picture_of
+from loopwright.core.configuration import plain_without, read_config
 from loopwright.core.digest import Json, digest_json
 from loopwright.core.episode import Episode
 from loopwright.core.errors import InvalidConfig
 from loopwright.core.interface import NO_BODY, Interface
-from loopwright.core.learner import FitJob
+from loopwright.core.learner import FitJob, shaped_by
 from loopwright.core.policy import Candidate
 from loopwright.core.seeds import derive_seed, generator
 from loopwright.core.stage import ProgressSink
@@ -35,7 +36,6 @@ from loopwright.models.wudao.config import (
     PictureConfig,
     StructureConfig,
     WudaoConfig,
-    codes_from_json,
 )
 from loopwright.models.wudao.loss import Lesson, SequenceWeights, picture_loss, sequence_loss
 from loopwright.models.wudao.model import Wudao, parameter_count
@@ -45,7 +45,13 @@ from loopwright.models.wudao.sequences import Counts, Framed, Pair, Sequences, b
 from loopwright.models.wudao.structures import StructureModel
 from loopwright.models.wudao.words import Words
 from loopwright.store.corpus import Corpus, open_corpus
-from loopwright.train.device import Precision, chosen_precision, cpu_threads, probe_device
+from loopwright.train.device import (
+    DeviceName,
+    Precision,
+    chosen_precision,
+    cpu_threads,
+    named_device,
+)
 from loopwright.train.parallel import (
     ALONE,
     ParallelConfig,
@@ -56,10 +62,10 @@ from loopwright.train.parallel import (
 )
 from loopwright.train.progress import part_of
 from loopwright.train.teacher import TeacherConfig
-from loopwright.train.trainer import Portion, TrainerConfig, train
+from loopwright.train.trainer import Portion, Schedule, TrainerConfig, begun_precision, train
 
 _COUNTS: Final = ("picture_steps", "picture_batch", "steps", "batch", "threads", "words")
-_NOT_SHAPING: Final = ("accumulate", "checkpoint_every_steps", "parallel", "teacher")
+_NOT_SHAPING: Final = ("checkpoint_every_steps", "parallel", "peak_tflop_s", "teacher")
 """Of a teacher it is the digest that counts, not where it lies."""
 
 
@@ -91,6 +97,13 @@ class WudaoFit:
     muon_rate: float | None = 0.02
     """Of the matrices in between; None leaves them to AdamW, which shares of weights ask for."""
     weight_decay: float = 0.05
+    schedule: Schedule = "cosine"
+    """How both rates fall after the warm-up."""
+    final_rate: float = 0.02
+    """Share of the rates that is left at the last step."""
+    average_decay: float | None = None
+    """Decay of the moving average of the decoder's weights, which then is what paints and writes;
+    None keeps none."""
     weight_power: float = 1.0
     """What the weights of the corpora are raised to: 1 shows every picture as often as they say, 0
     shows all alike. In between, rare variants of a drawing are shown more often."""
@@ -104,11 +117,14 @@ class WudaoFit:
     """Portions of a batch of sequences that a process computes one after the other, to save
     memory."""
     checkpoint_every_steps: int = 100
-    precision: str = "auto"
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """``"float32"``, ``"bfloat16"``, or ``"auto"`` for what this machine computes faster."""
+    peak_tflop_s: float | None = None
+    """What the device can compute in this precision, for the share of it that progress shows; None
+    for what is known of it."""
     threads: int = 1
     """Threads on a CPU. The same number gives the same bytes."""
-    device: str = "cpu"
+    device: DeviceName = "cpu"
     """``"cpu"``, or ``"auto"`` for the accelerator if there is one."""
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     """How the decoder is spread over the processes that torchrun has started. The tokenizer of
@@ -127,8 +143,10 @@ class WudaoFit:
                 raise InvalidConfig(f"{name} is {getattr(self, name)}; expected 0 to 1")
         if self.device not in ("cpu", "auto"):
             raise InvalidConfig(f"device is {self.device!r}; expected 'cpu' or 'auto'")
-        # The candidate paints through it; better refused now than after an hour of training.
+        # Better refused now than after an hour of training, what the candidate paints through too.
         _ = self.interface
+        _ = self.model(self.words)
+        _ = self.trainer("float32")
 
     @property
     def interface(self) -> Interface:
@@ -147,29 +165,30 @@ class WudaoFit:
         return asdict(self)
 
     def shaping(self) -> dict[str, Any]:
-        """Return what shapes the result. How the work is divided does not, but for rounding."""
-        return {k: v for k, v in self.to_json().items() if k not in _NOT_SHAPING}
+        """Return what shapes the result. How the work is divided does not, but for rounding.
+
+        The loss that balances experts is the exception: it sees the loads of one portion at a time.
+        A teacher counts by what it is, not by where it lies.
+
+        Raises:
+            UnsafeCandidate: The teacher's folder holds what no candidate does.
+            DamagedData: The teacher is not there, or not what it was.
+        """
+        by_loss = self.mixture is not None and self.mixture.balance_weight > 0
+        said = plain_without(self, _NOT_SHAPING if by_loss else ("accumulate", *_NOT_SHAPING))
+        if self.teacher is not None:
+            digest = Candidate.open(Path(self.teacher.path)).digest
+            said["teacher"] = {"digest": digest, **plain_without(self.teacher, ("path",))}
+        return said
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WudaoFit:
         """Read what :meth:`to_json` wrote; missing keys take their default.
 
         Raises:
-            InvalidConfig: A key is unknown or a value impossible.
+            InvalidConfig: A key is unknown, or a value of another type or impossible.
         """
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(data) - set(known)):
-            raise InvalidConfig(f"fit configuration has the unknown keys {unknown}; known: {known}")
-        given = dict(data)
-        if "pictures" in given:
-            given["pictures"] = codes_from_json(given["pictures"])
-        if given.get("mixture") is not None:
-            given["mixture"] = MixtureConfig(**given["mixture"])
-        if "parallel" in given:
-            given["parallel"] = ParallelConfig.from_json(given["parallel"])
-        if given.get("teacher") is not None:
-            given["teacher"] = TeacherConfig(**given["teacher"])
-        return cls(**given)
+        return read_config(cls, data)
 
     def model(self, texts: int) -> WudaoConfig:
         """Return the model's size for a vocabulary of ``texts`` words."""
@@ -197,13 +216,22 @@ class WudaoFit:
             muon_rate=self.muon_rate,
             weight_decay=self.weight_decay,
             warmup_steps=60,
+            schedule=self.schedule,
+            final_rate=self.final_rate,
+            average_decay=self.average_decay,
             precision=precision,
+            peak_tflop_s=self.peak_tflop_s,
             accumulate=self.accumulate,
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
 
 
+def _shaping(config: Mapping[str, Any]) -> dict[str, Json]:
+    return WudaoFit.from_json(config).shaping()
+
+
 @trains_together
+@shaped_by(_shaping)
 def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
     """Train on the text-picture corpora of a job and write a sealed candidate.
 
@@ -217,15 +245,36 @@ def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
         ProcessLost: Another process ended; started again, training goes on.
     """
     fit = WudaoFit.from_json(config)
-    device = probe_device() if fit.device == "auto" else torch.device("cpu")
+    device = named_device(fit.device)
     with (
         cpu_threads(fit.threads if fit.device == "cpu" else None),
         start_processes(fit.parallel, device=device) as processes,
     ):
+        _check_divides(fit, processes)
         run = _Run(fit, job, device, processes)
         run.fit_pictures(part_of(job.progress, 0.0, 0.15))
         run.fit_sequences(part_of(job.progress, 0.15, 1.0))
         return run.seal()
+
+
+def _check_divides(fit: WudaoFit, processes: Processes) -> None:
+    """Refuse batches that cannot be divided, before anything is trained.
+
+    Raises:
+        InvalidConfig: One cannot.
+    """
+    batches = [("batch", fit.batch, processes.data_count * fit.accumulate)]
+    if fit.teacher is None and isinstance(fit.pictures, PictureConfig):
+        # Of the tokenizer every process holds a copy, and no batch is accumulated.
+        batches += [
+            ("picture_batch", fit.picture_batch, processes.data_count * fit.parallel.tensor)
+        ]
+    for name, rows, shares in batches:
+        if rows % shares:
+            raise InvalidConfig(
+                f"{name} is {rows}, which does not divide into {shares} equal shares (processes "
+                f"times accumulation); choose a multiple of {shares}"
+            )
 
 
 class _Run:
@@ -235,7 +284,6 @@ class _Run:
         self, fit: WudaoFit, job: FitJob, device: torch.device, processes: Processes
     ) -> None:
         self.fit, self.job, self.device, self.processes = fit, job, device, processes
-        self.precision: Precision = chosen_precision(fit.precision, device)
         self.data = TextPictures.of(
             [open_corpus(path) for path in job.corpora], paintings(job.episodes)
         )
@@ -246,6 +294,7 @@ class _Run:
             if self.teacher
             else Words.learn(self.data.all_texts(), tags=tags, size=fit.words)
         )
+        self.precision: Precision = self._precision()
         processes.agree("corpora and settings", self._identity(self.precision))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job.seed, "weights"))
@@ -265,9 +314,17 @@ class _Run:
                 "seed": self.job.seed,
                 "corpora": list(self.data.digests),
                 "words": self.words.digest,
-                **({"teacher": self.teacher.digest} if self.teacher else {}),
             }
         )
+
+    def _precision(self) -> Precision:
+        """Return that of this fit; one that a machine with other gifts began keeps what it had."""
+        if self.fit.precision == "auto":
+            for stage in ("pictures", "sequences"):
+                path = self.job.scratch / f"{stage}.safetensors"
+                if begun := begun_precision(path, self._identity(stage)):
+                    return begun
+        return chosen_precision(self.fit.precision, self.device)
 
     def fit_pictures(self, progress: ProgressSink) -> None:
         """Train the tokenizer of pictures on every picture alike, where there is one to train."""
@@ -300,6 +357,7 @@ class _Run:
                 folder=self.job.scratch,
                 progress=progress,
                 processes=processes,
+                mirrors=self.job.mirrors,
                 step_tokens=fit.picture_batch * fit.pictures.tokens,
             )
         if self.processes is not ALONE:
@@ -337,6 +395,7 @@ class _Run:
             folder=self.job.scratch,
             progress=progress,
             processes=self.processes,
+            mirrors=self.job.mirrors,
             step_tokens=round(fit.batch * batches.mean_tokens),
         )
         if self.processes is not ALONE:

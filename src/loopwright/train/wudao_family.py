@@ -34,12 +34,14 @@ from loopwright.models.wudao.model import Wudao, parameter_count
 from loopwright.models.wudao.sample import FAMILY, Prompt, TextPictureModel
 from loopwright.models.wudao.words import FILE
 from loopwright.store.corpus import open_corpus
-from loopwright.train.device import cpu_threads
+from loopwright.train.device import chosen_precision, cpu_threads, named_device
 from loopwright.train.parallel import ParallelConfig
 from loopwright.train.throughput import FlopCount
 from loopwright.train.trainer import Diverged, Portion, TrainerConfig, train
 from loopwright.train.wudao import SequenceBatches, TextPictures, WudaoFit
 
+_DECIDED = ("pictures", "picture_steps", "picture_batch", "picture_rate", "steps")
+"""Settings of a fit that decide nothing here."""
 HELD_SHARE = 0.1
 """Share of the drawings that no member learns from."""
 _WARMUP_SHARE = 0.1
@@ -51,7 +53,7 @@ def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
 
     Args:
         config: That of :class:`~loopwright.train.wudao.WudaoFit`, with ``tokens`` to train on in
-            place of ``steps``.
+            place of ``steps``, and without what the tokenizers were trained with.
         job: Starts from a candidate, whose tokenizers are taken over.
 
     Returns:
@@ -62,21 +64,41 @@ def learn(config: Mapping[str, Any], job: FitJob) -> dict[str, Json]:
         InvalidConfig: A key is unknown or a value impossible, or there is nothing to start from.
         DamagedData: A corpus or the start is not what it was.
     """
-    given = dict(config)
-    tokens = int(given.pop("tokens"))
-    fit = WudaoFit.from_json(given)
-    if fit.parallel != ParallelConfig():
-        raise InvalidConfig(
-            "a member of a family is trained by one process; leave 'parallel' away, and train "
-            "several members at once instead"
-        )
-    with cpu_threads(fit.threads):
+    fit, tokens = _read(config)
+    with cpu_threads(fit.threads if fit.device == "cpu" else None):
         member = _Member(fit, tokens, job)
         try:
             member.train()
         except Diverged:
             return {"loss": None}
         return member.seal()
+
+
+def _read(config: Mapping[str, Any]) -> tuple[WudaoFit, float]:
+    """Return how to train a member, and on how many tokens."""
+    given = dict(config)
+    tokens = given.pop("tokens", None)
+    if isinstance(tokens, bool) or not isinstance(tokens, int | float) or not tokens > 0:
+        raise InvalidConfig(
+            f"tokens is {tokens!r}; expected how many to train the member on, above 0"
+        )
+    if idle := sorted(set(given) & set(_DECIDED)):
+        raise InvalidConfig(
+            f"a member of a family takes over the tokenizers it starts from, and 'tokens' say how "
+            f"long it is trained; leave {idle} away"
+        )
+    fit = WudaoFit.from_json(given)
+    if fit.parallel != ParallelConfig():
+        raise InvalidConfig(
+            "a member of a family is trained by one process; leave 'parallel' away, and train "
+            "several members at once instead"
+        )
+    if fit.batch % fit.accumulate:
+        raise InvalidConfig(
+            f"batch is {fit.batch}, which does not divide into {fit.accumulate} equal shares "
+            "(accumulate); choose a multiple"
+        )
+    return fit, tokens
 
 
 def active_parameters(backbone: Transformer) -> int:
@@ -145,7 +167,7 @@ def held_out_loss(model: TextPictureModel, held: TextPictures) -> float:
 class _Member:
     """One training: shared tokenizers, a network of its own, and the part of the data to learn."""
 
-    def __init__(self, fit: WudaoFit, tokens: int, job: FitJob) -> None:
+    def __init__(self, fit: WudaoFit, tokens: float, job: FitJob) -> None:
         if job.start is None:
             raise InvalidConfig(
                 "a member of a family starts from a candidate with the family's tokenizers; "
@@ -159,6 +181,7 @@ class _Member:
         candidate = Candidate.open(job.start)
         shared = TextPictureModel.load(job.start, candidate)
         self.job, self.tokenizer = job, _tokenizers(shared, candidate)
+        self.device = named_device(fit.device)
         data = TextPictures.of([open_corpus(path) for path in job.corpora])
         self.digests = data.digests
         shown, self.held = _divided(data)
@@ -166,7 +189,8 @@ class _Member:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(job.seed, "weights"))
             model = Wudao(fit.model(shared.words.size))
-        self.joined = TextPictureModel(model, shared.pictures, shared.words)
+        model, pictures = model.to(self.device), shared.pictures.to(self.device)
+        self.joined = TextPictureModel(model, pictures, shared.words)
         self.batches = SequenceBatches(shown, self.joined, fit, job.seed)
         self.step_tokens = fit.batch * float(self.batches.mean_tokens)
         self.fit = replace(fit, steps=max(1, round(tokens / self.step_tokens)))
@@ -182,27 +206,23 @@ class _Member:
 
         def loss_at(portion: Portion) -> tuple[Tensor, dict[str, Tensor]]:
             sequences, random = self.batches.at(portion)
-            return sequence_loss(model, sequences, weights, noise=fit.noise, generator=random)
+            return sequence_loss(
+                model, sequences.to(self.device), weights, noise=fit.noise, generator=random
+            )
 
         model.train()
         with FlopCount() as counter:
-            loss_at(Portion(0))[0].backward()
+            loss_at(Portion(0, count=fit.accumulate))[0].backward()
         model.zero_grad(set_to_none=True)
-        self.flops = float(counter.flops) * fit.steps
+        self.flops = float(counter.flops) * fit.accumulate * fit.steps
         train(
             model,
             loss_at,
-            TrainerConfig(
-                steps=fit.steps,
-                learning_rate=fit.learning_rate,
-                muon_rate=fit.muon_rate,
-                weight_decay=fit.weight_decay,
-                warmup_steps=max(1, round(_WARMUP_SHARE * fit.steps)),
-            ),
+            self._trainer(),
             name="sequences",
             identity=digest_json(
                 {
-                    "fit": fit.to_json(),
+                    "fit": fit.shaping(),
                     "seed": self.job.seed,
                     "corpora": list(self.digests),
                     "tokenizer": self.tokenizer,
@@ -210,11 +230,20 @@ class _Member:
             ),
             folder=self.job.scratch,
             progress=self.job.progress,
+            mirrors=self.job.mirrors,
             step_tokens=round(self.step_tokens),
         )
 
+    def _trainer(self) -> TrainerConfig:
+        precision = chosen_precision(self.fit.precision, self.device)
+        warmup = max(1, round(_WARMUP_SHARE * self.fit.steps))
+        return replace(self.fit.trainer(precision), warmup_steps=warmup)
+
     def seal(self) -> dict[str, Json]:
         out, model, tokens = self.job.out, self.joined.model, self.fit.steps * self.step_tokens
+        # Losses are compared with those of candidates that are loaded, which are judged there too.
+        for network in (model, self.joined.pictures):
+            network.cpu()
         out.mkdir(parents=True, exist_ok=True)
         self.joined.save(out)
         candidate = Candidate.seal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,12 +122,39 @@ def test_a_quantised_painter_loads_and_paints(tmp_path):
     assert Candidate.open(made.folder).lineage["parent"] == Candidate.open(folder).digest
 
 
+def test_a_quantised_painter_says_what_the_original_learned_from(tmp_path):
+    """Otherwise nobody can look whether it had seen the items that it is scored on."""
+    folder = make_text_picture_folder(tmp_path / "whole")
+    known = Candidate.open(folder)
+    (folder / "candidate.json").unlink()
+    interface = replace(NO_BODY, rate_hz=NO_BODY.rate_hz + 1)
+    Candidate.seal(
+        folder,
+        family=known.family,
+        interface=interface,
+        config=known.config,
+        lineage={"corpora": ["a" * 64], "parent": "older"},
+    )
+    made = quantise(folder, tmp_path / "small", 8, rows=2, bound=ANY)
+    small = Candidate.open(made.folder)
+    assert small.interface == interface
+    assert small.lineage["corpora"] == ["a" * 64]
+    assert small.lineage["parent"] == Candidate.open(folder).digest
+
+
 def test_a_model_that_disagrees_is_not_kept(tmp_path):
     folder = make_folder(tmp_path / "whole")
     with pytest.raises(Disagrees, match="not kept"):
         quantise(
             folder, tmp_path / "small", 4, rows=2, bound=Bound(divergence_nats=0.0, agreement=1.0)
         )
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_without_anything_to_compare_on_nothing_is_kept(tmp_path):
+    folder = make_folder(tmp_path / "whole")
+    with pytest.raises(InvalidConfig, match="rows is 0"):
+        quantise(folder, tmp_path / "small", 8, rows=0, bound=ANY)
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 

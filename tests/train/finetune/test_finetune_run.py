@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from loopwright.core.errors import InvalidConfig
+from loopwright.core.errors import InvalidConfig, UsageError
 from loopwright.models.language import Sampling, load
 from loopwright.train.finetune.config import AdaptConfig, FinetuneConfig
 from loopwright.train.finetune.examples import InvalidExamples
@@ -171,6 +171,43 @@ def test_preferences_raise_the_margin(base, pairs, tmp_path, method):
     assert load(made.folder).digest == made.candidate.digest
 
 
+def test_in_bfloat16_the_reference_is_rounded_as_what_is_compared_with_it(base, pairs, tmp_path):
+    """Nothing is learned yet, so nothing is gained, however long the replies are."""
+    config = learn_fast(
+        "lora", objective="dpo", epochs=1.0, precision="bfloat16", beta=10.0, row_tokens=128
+    )
+    lines = [json.loads(line) for line in pairs.read_text().splitlines()]
+    for line in lines:
+        line["chosen"] = " ".join([line["chosen"]] * 10)
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = finetune(base, pairs, tmp_path / "out", config, progress=quiet, validation=pairs)
+    assert made.before["chosen_reward"] == pytest.approx(0.0, abs=1e-3)
+    assert made.curves["chosen_reward"][0][1] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"schedule": "linear"}, {"final_rate": 0.9}, {"average_decay": 0.9}],
+    ids=str,
+)
+def test_how_rates_fall_and_whether_weights_are_averaged_is_a_setting(
+    base, facts, tmp_path, change
+):
+    made = [
+        finetune(base, facts, tmp_path / name, learn_fast(epochs=4.0, **settings), progress=quiet)
+        for name, settings in (("usual", {}), ("changed", change))
+    ]
+    assert made[0].candidate.digest != made[1].candidate.digest
+
+
+@pytest.mark.parametrize(
+    "change", [{"schedule": "sine"}, {"final_rate": 2.0}, {"average_decay": 1.0}], ids=str
+)
+def test_rates_that_cannot_be_are_refused_by_name(change):
+    with pytest.raises(InvalidConfig, match=next(iter(change))):
+        FinetuneConfig(**change)
+
+
 def test_rewards_are_the_gain_in_log_likelihood(base, pairs, tmp_path):
     """The margin that is reported is the one that two models give from outside."""
     config = learn_fast(objective="dpo", epochs=2.0, learning_rate=2e-3, beta=0.3)
@@ -218,3 +255,41 @@ def test_nothing_is_overwritten(base, facts, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(InvalidConfig, match="exists already"):
         finetune(base, facts, tmp_path / "out", learn_fast(), progress=quiet)
+
+
+@pytest.mark.parametrize("objective", ["sft", "dpo"])
+@pytest.mark.parametrize("lines", ["{}\n", None], ids=["damaged", "too long"])
+def test_what_is_refused_leaves_nothing_behind(base, facts, pairs, tmp_path, objective, lines):
+    good = facts if objective == "sft" else pairs
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(lines or good.read_text().replace(".", " the sea" * 64))
+    before = sorted(tmp_path.iterdir())
+    for data, held in ((bad, None), (good, bad)):
+        with pytest.raises(UsageError, match=r"bad\.jsonl"):
+            finetune(
+                base,
+                data,
+                tmp_path / "out",
+                learn_fast(objective=objective),
+                progress=quiet,
+                validation=held,
+            )
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_several_processes_are_refused_before_anything_is_written(
+    base, facts, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InvalidConfig, match=r"one process, and torchrun started 2"):
+        finetune(base, facts, tmp_path / "out", learn_fast(), progress=quiet)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_chat_template_that_cannot_be_read_is_named(base, facts, tmp_path):
+    for template in (tmp_path / "missing.jinja", tmp_path):
+        with pytest.raises(InvalidConfig, match=r"the chat template .* cannot be read"):
+            finetune(
+                base, facts, tmp_path / "out", learn_fast(), progress=quiet, chat_template=template
+            )

@@ -15,7 +15,9 @@ from loopwright.train.finetune.config import (
     Keep,
     Method,
     Objective,
+    Schedule,
 )
+from loopwright.train.mirrors import MirrorName, open_mirrors
 from loopwright.train.teacher import TeacherConfig
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ def main(  # noqa: PLR0913  (a command line is wide)
     row_tokens: int = 1024,
     packed: bool = True,
     learning_rate: float | None = None,
+    schedule: Schedule = "cosine",
+    final_rate: float = 0.02,
+    average_decay: float | None = None,
     rank: int = 16,
     scale: float = 2.0,
     dropout: float = 0.0,
@@ -51,6 +56,7 @@ def main(  # noqa: PLR0913  (a command line is wide)
     teacher_share: float = 0.5,
     temperature: float = 2.0,
     seed: int = 0,
+    mirror: tuple[MirrorName, ...] = (),
     json_output: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Fine-tune a language model from disk; the result is a candidate folder that loads like it.
@@ -70,6 +76,10 @@ def main(  # noqa: PLR0913  (a command line is wide)
         row_tokens: Longest row; longer examples are left out and counted.
         packed: Whether conversations share rows (sft); they never see each other.
         learning_rate: The usual one of objective and method by default.
+        schedule: How the learning rate falls after its rise.
+        final_rate: Share of the learning rate that is left at the last step.
+        average_decay: Decay of a moving average of the weights, which is then what is written; none
+            by default.
         rank: Of the adapters.
         scale: Factor on what an adapter adds (alpha over rank).
         dropout: Of the adapters' inputs.
@@ -84,6 +94,8 @@ def main(  # noqa: PLR0913  (a command line is wide)
         teacher_share: Part of the loss that is the teacher's.
         temperature: How much the beliefs of both are softened before they are compared.
         seed: Of order, dropout and first weights.
+        mirror: Show metrics elsewhere too: in TensorBoard (files in OUT.metrics/tensorboard, beside
+            the model), or in MLflow (at MLFLOW_TRACKING_URI).
         json_output: Print JSON instead of sentences.
     """
     config = FinetuneConfig(
@@ -102,6 +114,9 @@ def main(  # noqa: PLR0913  (a command line is wide)
         row_tokens=row_tokens,
         packed=packed,
         learning_rate=learning_rate,
+        schedule=schedule,
+        final_rate=final_rate,
+        average_decay=average_decay,
         beta=beta,
         precision=precision,
         keep=keep,
@@ -112,6 +127,9 @@ def main(  # noqa: PLR0913  (a command line is wide)
     )
     from loopwright.train.finetune.run import finetune  # here: it needs torch
 
+    # Beside the candidate, whose folder holds what its manifest declares and nothing else.
+    aside = out.with_name(f"{out.name}.metrics")
+    mirrors = open_mirrors(mirror, aside, experiment=out.name)
     with progress_bar("finetune") as progress:
         made = finetune(
             model,
@@ -122,6 +140,7 @@ def main(  # noqa: PLR0913  (a command line is wide)
             validation=validation,
             chat_template=chat_template,
             base=base,
+            mirrors=mirrors,
         )
     print(json.dumps(_facts(made)) if json_output else _sentences(made))
     return 0

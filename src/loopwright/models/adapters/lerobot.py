@@ -84,7 +84,7 @@ class FeatureMap:
         Raises:
             InvalidConfig: A feature has no counterpart, or one of another shape.
         """
-        inputs, outputs = config.get("input_features") or {}, config.get("output_features") or {}
+        inputs, outputs = _features(config, "input_features"), _features(config, "output_features")
         images = {key: value for key, value in inputs.items() if value.get("type") == "VISUAL"}
         chosen = {key: _camera_for(key, images, interface, cameras or {}) for key in images}
         for key, name in chosen.items():
@@ -253,6 +253,20 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _features(config: Mapping[str, Any], part: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the features of one side, name to type and shape, as LeRobot writes them."""
+    features = config.get(part) or {}
+    if not isinstance(features, Mapping) or not all(
+        isinstance(feature, Mapping) and isinstance(feature.get("shape"), (list, tuple))
+        for feature in features.values()
+    ):
+        raise InvalidConfig(
+            f"{part} of {CONFIG_NAME} is {features!r}; "
+            'expected {"name": {"type": "VISUAL", "shape": [3, 96, 96]}, ...}'
+        )
+    return features
+
+
 def _camera_for(
     key: str, images: Mapping[str, Any], interface: Interface, cameras: Mapping[str, str]
 ) -> str:
@@ -272,7 +286,7 @@ def _camera_for(
 def _require_shape(
     key: str, feature: Mapping[str, Any], expected: tuple[int, ...], what: str
 ) -> None:
-    found = tuple(feature.get("shape", ()))
+    found = tuple(feature["shape"])
     if found != expected:
         raise InvalidConfig(
             f"the policy's {key!r} has the shape {found}, {what} of the interface gives {expected}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loopwright.core.errors import DamagedData, InvalidConfig, MissingExtra
+from loopwright.core.errors import InvalidConfig, MissingExtra
 from loopwright.core.policy import MANIFEST_NAME, Candidate
 from loopwright.models.language import LanguageModel
 from loopwright.models.language import load as load_language
@@ -45,11 +45,6 @@ def open_text_picture(folder: Path, candidate: Candidate | None = None) -> TextP
         raise InvalidConfig(f"{folder} is no folder; expected the folder of a candidate")
     try:
         return TextPictureModel.load(folder, candidate)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedData(
-            f"{folder / MANIFEST_NAME} does not describe a model that paints: {error!r}; "
-            "train it again"
-        ) from error
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "tokenizers", "language", "reading words") from error
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from loopwright.core.digest import Json
 from loopwright.core.errors import InvalidConfig, LoopwrightError, StorageError
 from loopwright.core.interface import NO_BODY
-from loopwright.core.policy import Candidate
+from loopwright.core.policy import MANIFEST_NAME, Candidate
 from loopwright.core.stage import ProgressSink
 from loopwright.models.deploy.opening import AnyModel, digest_of, open_model
 from loopwright.models.language import LanguageModel, Sampling
@@ -146,13 +146,15 @@ def quantise(
 
     Raises:
         Disagrees: It is farther than the bound; nothing is left in ``out``.
-        InvalidConfig: The model cannot be packed, or ``out`` exists.
+        InvalidConfig: The model cannot be packed, ``out`` exists, or ``rows`` is below 1.
         UnsafeCandidate: The folder holds a pickle.
         DamagedData: A file is corrupt or truncated.
         StorageError: ``out`` cannot be written.
     """
     if out.exists():
         raise InvalidConfig(f"{out} exists already; choose another --out")
+    if rows < 1:
+        raise InvalidConfig(f"rows is {rows}; expected at least 1, to compare both on")
     progress(0.0, "reading the model")
     original = open_model(folder)
     part = out.with_name(f".{out.name}.part")
@@ -160,7 +162,7 @@ def quantise(
     try:
         part.mkdir(parents=True)
         progress(0.1, "packing its weights")
-        candidate = _write(open_model(folder), part, bits, digest_of(folder))
+        candidate = _write(open_model(folder), part, bits, folder)
         progress(0.4, "comparing what both say")
         found = _compare(original, open_model(part), rows=rows, seed=seed)
         for agreement in found.values():
@@ -182,15 +184,22 @@ def quantise(
     )
 
 
-def _write(model: AnyModel, folder: Path, bits: Bits, parent: str) -> Candidate:
-    lineage: dict[str, Json] = {"parent": parent, "quantised_bits": bits}
+def _write(model: AnyModel, out: Path, bits: Bits, folder: Path) -> Candidate:
+    """Write the packed model, with the interface and the lineage of the one in ``folder``."""
+    sealed = Candidate.open(folder) if (folder / MANIFEST_NAME).exists() else None
+    # What it has learned from is asked after when it is scored.
+    learned = sealed.lineage if sealed else {}
+    lineage: dict[str, Json] = {**learned, "parent": digest_of(folder), "quantised_bits": bits}
     if isinstance(model, LanguageModel):
-        return save_packed(model, folder, bits, lineage=lineage)
+        return save_packed(model, out, bits, lineage=lineage)
     pack_layers(model.model, bits, keep=UNPACKED)
-    model.save(folder)
-    config = {**model.model.config.to_json(), PACKED_BITS: bits}
+    model.save(out)
     return Candidate.seal(
-        folder, family=TEXT_PICTURE, interface=NO_BODY, config=config, lineage=lineage
+        out,
+        family=TEXT_PICTURE,
+        interface=sealed.interface if sealed else NO_BODY,
+        config={**model.model.config.to_json(), PACKED_BITS: bits},
+        lineage=lineage,
     )
 
 

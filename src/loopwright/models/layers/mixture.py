@@ -12,9 +12,11 @@ tokens sent (``N * C``), F hidden width of an expert.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -54,7 +56,7 @@ class MixtureConfig:
     """Weight of the classic balance loss; 0 turns it off."""
 
     def __post_init__(self) -> None:
-        """Refuse to choose more experts than there are."""
+        """Refuse to choose more experts than there are, and rates that even nothing out."""
         if not 1 <= self.chosen <= self.experts:
             raise InvalidConfig(
                 f"{self.chosen} experts are to be chosen of {self.experts}; expected 1 to "
@@ -65,6 +67,11 @@ class MixtureConfig:
                 f"hidden is {self.hidden} and shared_hidden {self.shared_hidden}; "
                 "expected at least 1 and at least 0"
             )
+        for name in ("bias_rate", "balance_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidConfig(
+                    f"{name} is {getattr(self, name)}; expected a finite number from 0"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +81,8 @@ class Routing:
     expert_NC: Tensor
     """Chosen experts, int64."""
     weight_NC: Tensor
-    """Their shares in the result, float32, summing to 1 per token."""
+    """What the result of each counts, float32: shares that sum to 1, or of a single one how much
+    it is wanted."""
     load_E: Tensor
     """Tokens sent to each expert, int64."""
     affinity_NE: Tensor
@@ -110,9 +118,12 @@ class Router(nn.Module):
             (affinity_NE.detach() + self.bias_E).topk(self.chosen, dim=-1, sorted=False).indices
         )
         weight_NC = affinity_NE.gather(-1, expert_NC)
+        if self.chosen > 1:
+            # The share of a single one would always be 1, and the router learn nothing of it.
+            weight_NC = weight_NC / weight_NC.sum(dim=-1, keepdim=True)
         return Routing(
             expert_NC=expert_NC,
-            weight_NC=weight_NC / weight_NC.sum(dim=-1, keepdim=True),
+            weight_NC=weight_NC,
             load_E=_count(expert_NC, affinity_NE.shape[-1]),
             affinity_NE=affinity_NE,
         )
@@ -138,6 +149,10 @@ class MixtureOfExperts(nn.Module):
         )
         self.routing: Routing | None = None
         """Of the last pass; read it before the next."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the last pass out of copies: it hangs on a graph, which cannot be copied."""
+        return {**self.__dict__, "routing": None}
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return ``(B, T, D)``; every token is treated alone."""

@@ -7,9 +7,7 @@ times cheaper forwards and backwards. Shapes: B batch, T tokens, D width, K head
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +40,12 @@ class TransformerConfig:
     """How many layers at the start stay dense beside a mixture."""
 
     def __post_init__(self) -> None:
-        """Refuse head counts that do not divide."""
+        """Refuse sizes below one, and head counts that do not divide."""
+        for name in ("width", "layers", "heads", "key_heads", "hidden"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.dense_layers < 0:
+            raise InvalidConfig(f"dense_layers is {self.dense_layers}; expected at least 0")
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise InvalidConfig(
                 f"width {self.width} over {self.heads} heads gives {self.width / self.heads:g} "
@@ -58,12 +61,6 @@ class TransformerConfig:
     def head_width(self) -> int:
         """K, width of one head."""
         return self.width // self.heads
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TransformerConfig:
-        """Read what :func:`dataclasses.asdict` made of one."""
-        mixture = data.get("mixture")
-        return cls(**{**data, "mixture": MixtureConfig(**mixture) if mixture else None})
 
 
 class Block(nn.Module):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from loopwright.core.configuration import read_config
 from loopwright.core.errors import InvalidConfig, UnknownName
 from loopwright.core.interface import Interface
 
@@ -90,13 +91,7 @@ class WamConfig:
         Raises:
             InvalidConfig: A key is unknown, missing, or of the wrong type.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(data) - known):
-            raise InvalidConfig(f"model configuration has the unknown keys {unknown}")
-        try:
-            return cls(**{**data, "tasks": tuple(data["tasks"])})
-        except (KeyError, TypeError) as error:
-            raise InvalidConfig(f"model configuration cannot be read: {error}") from error
+        return read_config(cls, data)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from loopwright.core.configuration import read_config
 from loopwright.core.errors import InvalidConfig
 from loopwright.models.layers.transformer import TransformerConfig
 
@@ -35,7 +36,10 @@ class PictureConfig:
     """Levels of each digit of a code; their product is the number of codes."""
 
     def __post_init__(self) -> None:
-        """Refuse patches that do not tile the picture, and digits of one level."""
+        """Refuse sizes below one, patches that do not tile, and digits of one level."""
+        for name in ("px", "patch_px", "width", "heads", "encoder_layers", "decoder_layers"):
+            if getattr(self, name) < 1:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.px % self.patch_px:
             raise InvalidConfig(f"patches of {self.patch_px} px do not tile {self.px} px")
         if min(self.levels, default=0) < 2:
@@ -96,20 +100,6 @@ CodesConfig = PictureConfig | StructureConfig
 """What stands beside the texts."""
 
 
-def codes_from_json(data: Mapping[str, Any]) -> CodesConfig:
-    """Read the plain data of either tokenizer's size; missing keys take their default.
-
-    Raises:
-        InvalidConfig: A key is unknown or a value impossible.
-    """
-    kind = StructureConfig if "residues" in data or "bins" in data else PictureConfig
-    given: dict[str, Any] = {k: tuple(v) if k in ("levels", "bins") else v for k, v in data.items()}
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise InvalidConfig(f"{kind.__name__} cannot be read from {dict(data)}: {error}") from error
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WudaoConfig:
     """Size of the model over mixed sequences of words and codes."""
@@ -143,11 +133,9 @@ class WudaoConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WudaoConfig:
-        """Read what :meth:`to_json` wrote."""
-        return cls(
-            **{
-                **data,
-                "pictures": codes_from_json(data["pictures"]),
-                "backbone": TransformerConfig.from_json(data["backbone"]),
-            }
-        )
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            InvalidConfig: A key is unknown or missing, or a value of another type or impossible.
+        """
+        return read_config(cls, data)

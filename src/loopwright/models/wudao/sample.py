@@ -5,7 +5,8 @@ Shapes: B batch, T tokens of a prompt, N codes of a picture, H and W pixels, V w
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loopwright.core.errors import DamagedData, InvalidConfig
-from loopwright.core.policy import Candidate
+from loopwright.core.policy import MANIFEST_NAME, Candidate
+from loopwright.core.seeds import generator
 from loopwright.models.layers.cache import Cache
 from loopwright.models.layers.packed import check_bits, pack_layers
 from loopwright.models.wudao.config import PictureConfig, WudaoConfig
@@ -50,11 +52,14 @@ class Painting:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        if self.temperature < 0 or self.likeliest < 1:
+        # So written that what is no number is refused.
+        if not (0 <= self.temperature < math.inf and self.likeliest >= 1):
             raise InvalidConfig(
                 f"temperature {self.temperature} and likeliest {self.likeliest}; "
-                "expected at least 0 and at least 1"
+                "expected a finite number of at least 0, and at least 1"
             )
+        if not math.isfinite(self.guidance):
+            raise InvalidConfig(f"guidance is {self.guidance}; expected a finite number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,13 @@ class TokenModel(Generic[TokenizerT]):
             )
         said = dict(candidate.config)
         bits = said.pop(PACKED_BITS, None)
-        config = WudaoConfig.from_json(said)
+        try:
+            config = WudaoConfig.from_json(said)
+        except InvalidConfig as error:
+            raise DamagedData(
+                f"{folder / MANIFEST_NAME} does not describe a model over texts and codes: "
+                f"{error}; train it again"
+            ) from error
         model, pictures = Wudao(config), cls.tokenizer(config)
         if bits is not None:
             pack_layers(model, check_bits(bits), keep=UNPACKED)
@@ -148,8 +159,11 @@ class TokenModel(Generic[TokenizerT]):
     ) -> np.ndarray:
         """Paint a picture of each prompt, uint8 ``(B, H, W, 3)``.
 
+        What else is painted at the same time and in which order changes no picture, but for
+        rounding.
+
         Args:
-            prompts: B of them.
+            prompts: B of them. One that comes again is painted differently.
             seed: Fixes what is drawn at random.
             how: Temperature and guidance.
             tries: Pictures to paint for each prompt; the one whose text the model itself finds
@@ -159,8 +173,9 @@ class TokenModel(Generic[TokenizerT]):
             UnknownName: The model was never shown a language or style.
         """
         how = how or Painting()
-        generator = torch.Generator().manual_seed(seed)
-        drawn = [self._paint_codes(prompts, how, generator) for _ in range(tries)]
+        count = self.model.config.pictures.tokens
+        chances = [_chances(prompts, count, seed, number) for number in range(tries)]
+        drawn = [self._paint_codes(prompts, how, chance_BN) for chance_BN in chances]
         if tries == 1:
             return self.decode(drawn[0])
         nats_KB = np.stack([self.text_nats(prompts, code_BN) for code_BN in drawn])
@@ -171,6 +186,8 @@ class TokenModel(Generic[TokenizerT]):
     def write(self, image_BHWC: np.ndarray, *, language: str = "en") -> list[str]:
         """Return the likeliest text about each uint8 picture."""
         texts: list[str] = []
+        if not len(image_BHWC):
+            return texts
         for code_BN in np.array_split(self.encode(image_BHWC), max(1, len(image_BHWC) // 128)):
             texts += self._write(code_BN, language)
         return texts
@@ -235,7 +252,7 @@ class TokenModel(Generic[TokenizerT]):
         return (total_BT.sum(dim=1) / follows_BT.sum(dim=1)).cpu().numpy()
 
     def _paint_codes(
-        self, prompts: Sequence[Prompt], how: Painting, generator: torch.Generator
+        self, prompts: Sequence[Prompt], how: Painting, chance_BN: Tensor
     ) -> np.ndarray:
         """Paint prompts of equal length together: then no row needs to be filled up."""
         texts = [self._text(prompt.text) for prompt in prompts]
@@ -251,7 +268,7 @@ class TokenModel(Generic[TokenizerT]):
                 asked.append(paint_prompt(texts[row], language=language, style=style))
                 plain.append(paint_prompt([], language=language, style=style))
             with self._precision():
-                code_BN[rows] = self._paint_group(asked, plain, how, generator)
+                code_BN[rows] = self._paint_group(asked, plain, how, chance_BN[rows])
         return code_BN
 
     def _paint_group(
@@ -259,7 +276,7 @@ class TokenModel(Generic[TokenizerT]):
         asked: list[list[int]],
         plain: list[list[int]],
         how: Painting,
-        generator: torch.Generator,
+        chance_BN: Tensor,
     ) -> np.ndarray:
         count = self.model.config.pictures.tokens
         guided = _Reader(self.model, asked, count, self._dtype)
@@ -270,7 +287,7 @@ class TokenModel(Generic[TokenizerT]):
             if free is not None:
                 plain_BC = self.model.codes(free.x_BD).float()
                 score_BC = plain_BC + how.guidance * (score_BC - plain_BC)
-            code_B = _drawn(score_BC, how, generator)
+            code_B = _drawn(score_BC, how, chance_BN[:, place - 1])
             codes.append(code_B)
             for reader in (guided, free):
                 if reader is not None and place < count:
@@ -323,6 +340,22 @@ class TextPictureModel(TokenModel[PictureTokenizer]):
             )
         return PictureTokenizer(config.pictures)
 
+    def encode(self, image_BHWC: np.ndarray) -> np.ndarray:
+        """Return the codes of uint8 pictures, int64 ``(B, N)``.
+
+        Raises:
+            InvalidConfig: They are no such pictures, or none of the model's side.
+        """
+        px = self.pictures.config.px
+        if image_BHWC.dtype != np.uint8 or image_BHWC.shape[1:] != (px, px, 3):
+            raise InvalidConfig(
+                f"pictures are {image_BHWC.dtype} of the shape {image_BHWC.shape}; this model "
+                f"looks at uint8 of the shape (any, {px}, {px}, 3)"
+            )
+        if not len(image_BHWC):
+            return np.zeros((0, self.pictures.config.tokens), dtype=np.int64)
+        return super().encode(image_BHWC)
+
 
 class _Reader:
     """Prompts of equal length, read once; then token by token."""
@@ -354,14 +387,29 @@ class _Reader:
         self.x_BD = self._model.contextual(token_B[:, None], place_B1, cache=self._cache)[:, -1]
 
 
-def _drawn(score_BC: Tensor, how: Painting, generator: torch.Generator) -> Tensor:
+def _chances(prompts: Sequence[Prompt], count: int, seed: int, number: int) -> Tensor:
+    """Return what decides each code of each picture, float64 ``(B, N)`` from 0 to below 1.
+
+    It hangs on the prompt itself and on how often the same one stood before it, never on the row.
+    """
+    before: Counter[Prompt] = Counter()
+    rows = []
+    for prompt in prompts:
+        names = (prompt.text, prompt.language, prompt.style, before[prompt], number)
+        rows.append(generator(seed, "paint", *names).random(count))
+        before[prompt] += 1
+    return torch.from_numpy(np.array(rows).reshape(len(prompts), count))
+
+
+def _drawn(score_BC: Tensor, how: Painting, chance_B: Tensor) -> Tensor:
     if how.temperature == 0:
         return score_BC.argmax(dim=-1)
     best_BK, code_BK = score_BC.topk(min(how.likeliest, score_BC.shape[-1]), dim=-1)
     # Drawn on the CPU: the same seed then gives the same picture wherever the model runs.
     share_BK = (best_BK / how.temperature).softmax(dim=-1).cpu()
-    chosen_B1 = torch.multinomial(share_BK, 1, generator=generator).to(score_BC.device)
-    return code_BK.gather(-1, chosen_B1)[:, 0]
+    reached_BK = share_BK.double().cumsum(dim=-1)
+    chosen_B1 = torch.searchsorted(reached_BK, chance_B[:, None] * reached_BK[:, -1:], right=True)
+    return code_BK.gather(-1, chosen_B1.to(score_BC.device))[:, 0]
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

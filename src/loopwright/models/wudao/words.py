@@ -26,6 +26,8 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         """Wrap a trained tokenizer; see :meth:`learn` and :meth:`load`."""
+        # A mark that somebody writes is text: it must not end a sentence or begin a picture.
+        tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.train.teacher import TeacherConfig
@@ -11,6 +11,7 @@ from loopwright.train.teacher import TeacherConfig
 Method = Literal["lora", "dora", "full"]
 Objective = Literal["sft", "dpo"]
 Keep = Literal["merged", "adapter"]
+Schedule = Literal["cosine", "linear", "constant"]
 
 _RATES: dict[tuple[str, bool], float] = {
     ("sft", False): 2e-4,
@@ -72,6 +73,13 @@ class FinetuneConfig:
     """None for the usual one of objective and method."""
     warmup_share: float = 0.05
     """Share of the steps in which the learning rate rises."""
+    schedule: Schedule = "cosine"
+    """How the learning rate falls after that."""
+    final_rate: float = 0.02
+    """Share of the learning rate that is left at the last step."""
+    average_decay: float | None = None
+    """Decay of the moving average of the weights that move, which is then what is written; None
+    keeps none."""
     beta: float = 0.1
     """How hard dpo holds the model to where it began."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -98,10 +106,6 @@ class FinetuneConfig:
             raise InvalidConfig(
                 f"epochs is {self.epochs} and beta {self.beta}; expected more than 0"
             )
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise InvalidConfig(f"learning_rate is {self.learning_rate}; expected more than 0")
-        if not 0.0 <= self.warmup_share <= 1.0:
-            raise InvalidConfig(f"warmup_share is {self.warmup_share}; expected 0 to 1")
         if self.batch % self.accumulate:
             raise InvalidConfig(
                 f"a batch of {self.batch} cannot be computed in {self.accumulate} equal turns; "
@@ -109,6 +113,22 @@ class FinetuneConfig:
             )
         if self.adapt.method == "full" and self.keep == "adapter":
             raise InvalidConfig("method 'full' moves all weights: there is no adapter to keep")
+
+        self._refuse_odd_rates()
+
+    def _refuse_odd_rates(self) -> None:
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise InvalidConfig(f"learning_rate is {self.learning_rate}; expected more than 0")
+        for name in ("warmup_share", "final_rate"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InvalidConfig(f"{name} is {getattr(self, name)}; expected 0 to 1")
+        if self.schedule not in get_args(Schedule):
+            known = ", ".join(get_args(Schedule))
+            raise InvalidConfig(f"schedule is {self.schedule!r}; expected one of {known}")
+        if self.average_decay is not None and not 0.0 < self.average_decay < 1.0:
+            raise InvalidConfig(
+                f"average_decay is {self.average_decay}; expected more than 0, below 1"
+            )
 
     @property
     def rate(self) -> float:

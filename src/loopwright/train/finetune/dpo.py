@@ -21,6 +21,7 @@ from torch import Tensor
 from loopwright.core.errors import DamagedData
 from loopwright.core.stage import ProgressSink
 from loopwright.train.checkpoint import write_atomically
+from loopwright.train.device import Precision, computing_in
 from loopwright.train.finetune.adapting import Adapted
 from loopwright.train.finetune.nats import nats_of
 from loopwright.train.finetune.packing import Order, Rows
@@ -36,7 +37,8 @@ class Preferences:
     rows: Rows
     """``2 N``: the chosen replies, then the rejected ones."""
     reference_R: Tensor
-    """Log-likelihood of each reply under the model before fine-tuning, nats."""
+    """Log-likelihood of each reply under the model before fine-tuning, nats, computed in the
+    precision of the fine-tune."""
 
     @property
     def pairs(self) -> int:
@@ -90,11 +92,12 @@ def judged(better_N: Tensor, worse_N: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def preference_error(
-    adapted: Adapted, data: Preferences, device: torch.device, *, beta: float
+    adapted: Adapted, data: Preferences, device: torch.device, *, beta: float, precision: Precision
 ) -> dict[str, float]:
     """Return loss and judgement over all pairs, without learning from them."""
     adapted.eval()
-    sides = [_rewards(adapted, data, np.array([n]), device, beta) for n in range(data.pairs)]
+    with computing_in(precision, device):
+        sides = [_rewards(adapted, data, np.array([n]), device, beta) for n in range(data.pairs)]
     better, worse = (torch.cat(side) for side in zip(*sides, strict=True))
     values = {"loss": preference_loss(better, worse), **judged(better, worse)}
     return {name: float(value) for name, value in values.items()}
@@ -118,6 +121,7 @@ def reference(
     *,
     path: Path,
     fingerprint: str,
+    precision: Precision,
     progress: ProgressSink,
 ) -> Tensor:
     """Return the log-likelihood of every row under the model before fine-tuning, ``(R,)``.
@@ -129,7 +133,8 @@ def reference(
         rows: The replies.
         device: Where to compute.
         path: Where the result is kept.
-        fingerprint: Digest of model and data.
+        fingerprint: Digest of model, data and precision.
+        precision: In which the model is trained: what it gains is measured against this.
         progress: Told the finished fraction.
 
     Raises:
@@ -140,7 +145,7 @@ def reference(
         return kept
     adapted.eval()
     found = torch.empty(len(rows))
-    with torch.no_grad(), adapted.original():
+    with torch.no_grad(), adapted.original(), computing_in(precision, device):
         for number in range(len(rows)):
             if number % 100 == 0:
                 progress(number / len(rows), "reference: how likely each reply was")

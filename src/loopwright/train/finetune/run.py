@@ -6,14 +6,16 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from loopwright.core.configuration import plain_without
 from loopwright.core.digest import Json, digest_file, digest_json
 from loopwright.core.errors import InvalidConfig
+from loopwright.core.learner import Mirror
 from loopwright.core.policy import Candidate
 from loopwright.core.stage import ProgressSink
 from loopwright.models.language import LanguageModel, load
@@ -28,11 +30,14 @@ from loopwright.train.finetune.examples import InvalidExamples, read_conversatio
 from loopwright.train.finetune.nats import Lesson
 from loopwright.train.finetune.packing import Order, Rows, fill_rows, require_isolation
 from loopwright.train.finetune.sft import Imitation, imitation_error
+from loopwright.train.parallel import require_one_process
 from loopwright.train.trainer import LossAt, TrainerConfig, train
 
 METRICS_NAME = "finetune.jsonl"
 """The metrics of training, in the candidate folder; one JSON object per logged step."""
 _NAME = "finetune"
+_NOT_LEARNED = ("keep", "accumulate", "checkpoint_every_steps")
+
 
 Judge = Callable[[], dict[str, float]]
 
@@ -79,6 +84,7 @@ def finetune(  # noqa: PLR0913  (what, from what, to where, how)
     chat_template: Path | None = None,
     base: Path | None = None,
     device: torch.device | None = None,
+    mirrors: Sequence[Mirror] = (),
 ) -> Finetuned:
     """Fine-tune a language model from disk and write the result as a candidate.
 
@@ -95,12 +101,14 @@ def finetune(  # noqa: PLR0913  (what, from what, to where, how)
         chat_template: A Jinja file to use in place of the template of the model.
         base: Where the base of ``model`` lies, if that is an adapter which was moved.
         device: Where to compute; an accelerator if there is one.
+        mirrors: Where else metrics are shown.
 
     Raises:
         InvalidExamples: A line of the data is not what is expected.
-        InvalidConfig: Model, data and configuration do not go together.
+        InvalidConfig: Model, data and configuration do not go together, or torchrun started this.
         Diverged: The loss became NaN or infinite.
     """
+    require_one_process("'loopwright finetune'")
     out = out.resolve()
     if out.exists():
         raise InvalidConfig(f"{out} exists already; choose another folder, or remove it")
@@ -109,9 +117,8 @@ def finetune(  # noqa: PLR0913  (what, from what, to where, how)
     device = device or probe_device()
     start = load(model, base=base, precision=_loaded_precision(config), device=device)
     if chat_template is not None:
-        start.tokenizer.chat_template = chat_template.read_text(encoding="utf-8")
+        start.tokenizer.chat_template = _template(chat_template)
     work = out.with_name(f".{out.name}.training")
-    work.mkdir(exist_ok=True)
     teacher = _teacher(config, start)
     run = _Run(start, config, work, _identity(start, config, data, teacher), progress, teacher)
     task = (
@@ -119,7 +126,7 @@ def finetune(  # noqa: PLR0913  (what, from what, to where, how)
         if config.objective == "sft"
         else run.preference(data, validation)
     )
-    return run.finish(task, model=model, out=out, data=data)
+    return run.finish(task, model=model, out=out, data=data, mirrors=mirrors)
 
 
 class _Run:
@@ -156,9 +163,17 @@ class _Run:
 
     def preference(self, data: Path, validation: Path | None) -> _Task:
         """Make ready to learn from pairs."""
+        rows, examples, left_out = self._pairs(data)
+        held_rows = None if validation is None else self._pairs(validation)[0]
         adapted = self._adapt()
-        pairs, examples, left_out = self._pairs(adapted, data, "reference")
-        held = None if validation is None else self._pairs(adapted, validation, "held-back")[0]
+        # Not sooner: what is refused leaves nothing behind.
+        self.work.mkdir(exist_ok=True)
+        pairs = self._preferences(rows, data, "reference")
+        held = (
+            None
+            if validation is None or held_rows is None
+            else self._preferences(held_rows, validation, "held-back")
+        )
         beta = self.config.beta
         return _Task(
             rows=pairs.pairs,
@@ -167,10 +182,14 @@ class _Run:
             loss=lambda order: Preference(adapted, pairs, order, self.device, beta=beta),
             judge=None
             if held is None
-            else lambda: preference_error(adapted, held, self.device, beta=beta),
+            else lambda: preference_error(
+                adapted, held, self.device, beta=beta, precision=self.config.precision
+            ),
         )
 
-    def finish(self, task: _Task, *, model: Path, out: Path, data: Path) -> Finetuned:
+    def finish(
+        self, task: _Task, *, model: Path, out: Path, data: Path, mirrors: Sequence[Mirror]
+    ) -> Finetuned:
         """Train, judge, and write the candidate in one move."""
         config, adapted = self.config, self.adapted
         steps = max(1, math.ceil(task.rows * config.epochs / config.batch))
@@ -184,6 +203,7 @@ class _Run:
             identity=self.identity,
             folder=self.work,
             progress=self.progress,
+            mirrors=mirrors,
         )
         after = task.judge() if task.judge else {}
         trained = adapted.trained_weights
@@ -227,6 +247,9 @@ class _Run:
             warmup_steps=max(1, round(config.warmup_share * steps)),
             weight_decay=0.0,
             betas=(0.9, 0.999),
+            schedule=config.schedule,
+            final_rate=config.final_rate,
+            average_decay=config.average_decay,
             precision=config.precision,
             accumulate=config.accumulate,
             checkpoint_every_steps=config.checkpoint_every_steps,
@@ -244,7 +267,7 @@ class _Run:
         rows = fill_rows(documents, self.config.row_tokens, packed=self.config.packed)
         return rows, len(kept), len(found) - len(kept)
 
-    def _pairs(self, adapted: Adapted, path: Path, name: str) -> tuple[Preferences, int, int]:
+    def _pairs(self, path: Path) -> tuple[Rows, int, int]:
         found = [
             (
                 [
@@ -259,15 +282,19 @@ class _Run:
         _require_some(kept, len(found), path, self.config.row_tokens)
         documents = [both[0] for both in kept] + [both[1] for both in kept]
         rows = fill_rows(documents, self.config.row_tokens, packed=False)
+        return rows, len(kept), len(found) - len(kept)
+
+    def _preferences(self, rows: Rows, path: Path, name: str) -> Preferences:
         likely = reference(
-            adapted,
+            self.adapted,
             rows,
             self.device,
             path=self.work / f"{name}.safetensors",
             fingerprint=digest_json({"identity": self.identity, "data": digest_file(path)}),
+            precision=self.config.precision,
             progress=self.progress,
         )
-        return Preferences(rows=rows, reference_R=likely), len(kept), len(found) - len(kept)
+        return Preferences(rows=rows, reference_R=likely)
 
     def _fits(self, path: Path, line: int, documents: Sequence[Document]) -> bool:
         if not all(document.num_learned for document in documents):
@@ -297,6 +324,15 @@ class _Run:
         staged.rename(out)
         shutil.rmtree(self.work)
         return candidate
+
+
+def _template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(
+            f"the chat template {path} cannot be read: {error}; name a text file in Jinja"
+        ) from error
 
 
 def _teacher(config: FinetuneConfig, student: LanguageModel) -> LanguageModel | None:
@@ -341,8 +377,7 @@ def _identity(
 
 def _settings(config: FinetuneConfig) -> dict[str, Json]:
     """Return, as plain data, what of a configuration changes the numbers that are learned."""
-    settings = asdict(config)
-    del settings["keep"], settings["accumulate"], settings["checkpoint_every_steps"]
+    settings = plain_without(config, _NOT_LEARNED)
     if settings["teacher"] is None:
         del settings["teacher"]
     else:

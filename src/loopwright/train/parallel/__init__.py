@@ -15,7 +15,12 @@ eight processes. How a model is spread is applied in one place and in one order
 from loopwright.train.parallel.config import ParallelConfig
 from loopwright.train.parallel.processes import ALONE, Processes, local_part, same_spread
 from loopwright.train.parallel.spread import parallelise
-from loopwright.train.parallel.start import ProcessLost, start_processes, trains_together
+from loopwright.train.parallel.start import (
+    ProcessLost,
+    require_one_process,
+    start_processes,
+    trains_together,
+)
 
 __all__ = [
     "ALONE",
@@ -24,6 +29,7 @@ __all__ = [
     "Processes",
     "local_part",
     "parallelise",
+    "require_one_process",
     "same_spread",
     "start_processes",
     "trains_together",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from loopwright.core.errors import InvalidConfig
 
@@ -38,22 +37,6 @@ class ParallelConfig:
             raise InvalidConfig(f"data is {self.data!r}; expected 'replicate' or 'shard'")
         if not self.patience_s > 0:
             raise InvalidConfig(f"patience_s is {self.patience_s}; expected more than 0")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data that :meth:`from_json` reads back equal."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ParallelConfig:
-        """Read what :meth:`to_json` wrote; missing keys take their default.
-
-        Raises:
-            InvalidConfig: A key is unknown or a value impossible.
-        """
-        known = [f.name for f in fields(cls)]
-        if unknown := sorted(set(data) - set(known)):
-            raise InvalidConfig(f"parallel has the unknown keys {unknown}; known: {known}")
-        return cls(**data)
 
     def copies(self) -> ParallelConfig:
         """Return the same for a small part of a model, of which every process holds a copy."""

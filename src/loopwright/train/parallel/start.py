@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from loopwright.core.errors import LoopwrightError
+from loopwright.core.errors import InvalidConfig, LoopwrightError
 from loopwright.train.device import probe_device
 from loopwright.train.parallel.config import ParallelConfig
 from loopwright.train.parallel.processes import ALONE, Processes
@@ -34,6 +34,26 @@ def trains_together(learn: Learn) -> Learn:
     return learn
 
 
+def require_one_process(what: str) -> None:
+    """Refuse several processes where each would do the whole of it, in the same place.
+
+    Args:
+        what: What one process does, as a command.
+
+    Raises:
+        InvalidConfig: torchrun has started several.
+    """
+    if (count := _started()) > 1:
+        raise InvalidConfig(
+            f"{what} works with one process, and torchrun started {count}; start it alone"
+        )
+
+
+def _started() -> int:
+    """Return how many processes torchrun has started together, this one included."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def start_processes(
     config: ParallelConfig, *, device: torch.device | None = None
@@ -51,7 +71,7 @@ def start_processes(
         InvalidConfig: The processes cannot be arranged as the config asks.
         ProcessLost: Another process ended, or did not answer in time.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _started()
     config.data_processes(count)
     if count == 1:
         yield ALONE

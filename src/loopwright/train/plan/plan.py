@@ -121,7 +121,7 @@ class Plan:
             "planned": True,
             "trained": False,
             "devices": self.devices,
-            "parallel": self.parallel.to_json(),
+            "parallel": asdict(self.parallel),
             "precision": self.precision,
             "machine": asdict(self.machine),
             "parameters": shares.parameters,
