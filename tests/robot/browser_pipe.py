@@ -19,6 +19,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 NEEDS_BROWSER = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (package chromium)"),
 ]
 _WITHIN_S = 60.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from wires_fleet import OpenFleet, open_fleet
 
 from loopwright.core.errors import DamagedData, UnknownName
-from loopwright.robot.fleet.flights import flight_parts
+from loopwright.robot.fleet.flights import flight_parts, recording_of
 from loopwright.robot.journal.account import Account, account_of
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.memory.witnesses import last_sightings
@@ -34,7 +35,7 @@ def account(fleet: OpenFleet, task: str) -> Account:
     """Read it as somebody else would, while the coordinator has the journal open."""
     looking = Journal(fleet.journal.path, read_only=True)
     try:
-        return account_of(looking.entries(), task)
+        return account_of(looking.beside(task), task)
     finally:
         looking.close()
 
@@ -102,7 +103,7 @@ def test_each_witness_is_asked_for_what_it_saw_last(fleet: OpenFleet) -> None:
         )
     found = last_sightings(fleet.memory.places.path, "red-cube", from_s=9.0, until_s=20.0)
     assert [(s.by, s.time_s) for s in found] == [("r1", 12.0), ("cam", 11.0)]
-    with pytest.raises(DamagedData, match="cannot be read as a memory"):
+    with pytest.raises(DamagedData, match="there is no"):
         last_sightings(fleet.folder / "none.db", "red-cube", from_s=0.0, until_s=1.0)
 
 
@@ -152,3 +153,22 @@ def test_the_joint_commands_of_a_time_are_found_in_their_flight(tmp_path: Path) 
     both = flight_parts(tmp_path, "arm-1", first.timestamp() - 1.0, second.timestamp() + 60.0)
     assert [p.steps for p in both] == [100, 100]
     assert json.loads(json.dumps(both[0].to_json()))["steps"] == 100
+
+
+def test_how_long_there_is_room_for_black_boxes_is_told_by_those_being_written(
+    tmp_path: Path,
+) -> None:
+    quiet = recording_of(tmp_path)
+    assert (quiet.kept_bytes, quiet.lasts_s) == (0, float("inf"))
+    assert quiet.to_json()["lasts_s"] is None
+    now = datetime.now(UTC)
+    for age_s, size in ((3600.0, 5_000_000), (100.0, 2_000_000)):
+        began = now - timedelta(seconds=age_s)
+        path = tmp_path / f"arm-1-{began.strftime('%Y%m%dT%H%M%S.%fZ')}.flight"
+        path.write_bytes(b"x" * size)
+    over = min(tmp_path.glob("*.flight"))
+    os.utime(over, (now.timestamp() - 600.0,) * 2)
+    recording = recording_of(tmp_path)
+    assert recording.kept_bytes == 7_000_000
+    assert recording.grows_bytes_per_s == pytest.approx(20_000.0, rel=0.05)
+    assert recording.lasts_s == pytest.approx(recording.free_bytes / 20_000.0, rel=0.05)

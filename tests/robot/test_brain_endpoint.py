@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from small_world import ROBOTS, START, THINGS, FixedMemory
+from stub_endpoint import Model, stub_endpoint
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.robot.brain.endpoint import Endpoint, EndpointBrain, EndpointUnreachable
@@ -36,44 +35,10 @@ ROBOOS = {
 }
 
 
-class Model(ThreadingHTTPServer):
-    """An endpoint that answers what it is told to, in order."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.replies: list[str] = []
-        self.heard: list[dict[str, Any]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Model
-
-    def do_POST(self) -> None:
-        length = int(self.headers["Content-Length"])
-        self.server.heard.append(json.loads(self.rfile.read(length)))
-        reply = self.server.replies.pop(0)
-        body = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
-        self.send_response(200 if reply != "500" else 500)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def model() -> Iterator[Model]:
-    with Model() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with stub_endpoint() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def planned(model: Model, *replies: object) -> Any:

@@ -123,6 +123,22 @@ def test_a_graph_that_cannot_hold_is_refused(steps: tuple[Step, ...], reason: st
         check_graph(graph, ROBOTS, THINGS, START)
 
 
+@pytest.mark.parametrize(
+    ("goal", "reason"),
+    [
+        ("not polished(red-cube)", "unknown predicate 'polished'"),
+        ("not on(red-cube, moon)", "unknown thing 'moon'"),
+        ("not on(red-cube)", "on is of object, carrier"),
+        ("not at(red-cube, bench)", "at is of robot or surface, station"),
+    ],
+)
+def test_a_goal_that_nobody_could_observe_is_refused(goal: str, reason: str) -> None:
+    graph = TaskGraph(steps=(GO,), goal=conditions(goal))
+    with pytest.raises(NoPlan, match="cannot be observed") as refused:
+        check_graph(graph, ROBOTS, THINGS, START)
+    assert reason in str(refused.value)
+
+
 def test_a_graph_that_holds_passes() -> None:
     graph = TaskGraph(
         steps=(GO, PICK, replace(LOAD, after=("a", "b"))), goal=conditions("on(red-cube, cart-1)")

@@ -145,6 +145,20 @@ def test_a_stop_ends_what_runs_and_holds_until_released() -> None:
     assert claim == ("stopped", "the brake is latched")
 
 
+def test_a_stop_is_latched_although_the_driver_fails_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port, cerebellum = robot()
+
+    def fail() -> None:
+        raise OSError("the cable is off")
+
+    monkeypatch.setattr(port, "rest", fail)
+    with pytest.raises(OSError, match="cable"):
+        cerebellum.stop("pressed")
+    assert cerebellum.held() == "pressed"
+
+
 def test_giving_up_says_why() -> None:
     _, cerebellum = robot()
     claim = cerebellum.run(order("break-down"), threading.Event())

@@ -21,7 +21,7 @@ from loopwright.robot.coordinator.expected import ExpectedMemory
 from loopwright.robot.coordinator.moves import Rules
 from loopwright.robot.journal.fold import TaskState, fold
 from loopwright.robot.journal.journal import Journal
-from loopwright.robot.knowledge import NotSeen, Problem
+from loopwright.robot.knowledge import NotSeen, Problem, WorldMemory
 from loopwright.robot.logic import Fact, conditions
 from loopwright.robot.messages import DEADMAN_S
 from loopwright.robot.sighting import Sighting
@@ -41,11 +41,12 @@ class Fleet:
     agents: dict[str, Agent] = field(default_factory=dict)
     coordinator: Coordinator | None = None
     brain: ToyBrain = field(default_factory=ToyBrain)
+    memory: WorldMemory = field(default_factory=ToyMemory)
 
     def begin(self) -> Coordinator:
         self.coordinator = Coordinator(
             journal=Journal(self.folder / "journal.db"),
-            memory=ToyMemory(),
+            memory=self.memory,
             brain=self.brain,
             bus=self.bus,
             rules=RULES,

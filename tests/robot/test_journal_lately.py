@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_moves_laws import History, begin, happenings, laws, truths
 
+from loopwright.robot.journal.account import account_of
 from loopwright.robot.journal.fold import FleetState, fold
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.logic import Truth
@@ -50,6 +51,8 @@ def test_a_state_of_late_events_is_the_state_of_all_with_the_old_ones_forgotten(
         assert forgetful.intents == lately.intents
         for task in whole.tasks.values():
             assert fold(journal.around(task.id)).tasks[task.id] == task
+            beside = account_of(journal.beside(task.id), task.id)
+            assert beside == account_of(journal.entries(), task.id)
         journal.close()
 
 

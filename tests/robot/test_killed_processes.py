@@ -24,6 +24,7 @@ print(json.dumps([{what: verdict.counts[what] for what in HARM}, verdict.outcome
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_no_task_is_lost_doubled_or_lied_about_whoever_is_killed(tmp_path: Path) -> None:
     judged = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path)],

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.core.errors import DamagedData, UnknownName
+from loopwright.core.errors import DamagedData, InvalidConfig, UnknownName
 from loopwright.robot.logic import Condition, Fact
-from loopwright.robot.memory.memory import Memory, Outdated
+from loopwright.robot.memory.memory import FORGET_S, Memory, Outdated
+from loopwright.robot.memory.predicates import check_fact
 from loopwright.robot.memory.things import Thing, Things
 from loopwright.robot.sighting import Sighting
 
@@ -195,6 +196,119 @@ def test_the_same_again_is_believed_but_not_kept(memory: Memory, clock: Clock) -
     assert belief
     assert belief.time_s == pytest.approx(clock.now_s - 0.1)
     assert np.isfinite(belief.sigma_m)
+
+
+def test_a_thing_at_rest_was_there_at_every_moment_between(memory: Memory, clock: Clock) -> None:
+    began_s = clock.now_s
+    for _ in range(100):
+        memory.take([seen(clock, "cube", 0.3, 0.1, 0.52)])
+        clock.now_s += 2.0
+    assert len(list(memory.history("cube"))) == 1, "one row however long it stands"
+    was = memory.where_was("cube", began_s + 77.0)
+    assert was
+    assert was.time_s == began_s + 77.0
+    (near,) = memory.near((0.3, 0.1, 0.5), 0.3, between_s=(began_s + 50.5, began_s + 51.0))
+    assert near.time_s == began_s + 51.0
+    assert memory.near((0.3, 0.1, 0.5), 0.3, between_s=(began_s - 9.0, began_s - 1.0)) == ()
+    assert memory.near((0.3, 0.1, 0.5), 0.3, between_s=(clock.now_s, clock.now_s + 9.0)) == ()
+
+
+def test_nobody_saw_what_was_between_two_sightings_far_apart(memory: Memory, clock: Clock) -> None:
+    began_s = clock.now_s
+    memory.take([seen(clock, "cube", 0.3, 0.1, 0.52)])
+    clock.now_s += 600.0
+    memory.take([seen(clock, "cube", 0.3, 0.1, 0.52)])
+    was = memory.where_was("cube", began_s + 300.0)
+    assert was
+    assert was.time_s == began_s
+
+
+def test_old_sightings_are_forgotten_but_for_the_last_place(
+    memory: Memory, clock: Clock, tmp_path: Path
+) -> None:
+    memory.take([seen(clock, "cube", 0.3, 0.1, 0.52), seen(clock, "cart", 1.0, 0.0, 0.0)])
+    clock.now_s += 60.0
+    memory.take([seen(clock, "cube", 1.3, 0.1, 0.52)])
+    clock.now_s += FORGET_S
+    memory.take([seen(clock, "cart", 1.0, 0.0, 0.0)])
+    assert [round(s.pose[0], 1) for s in memory.history("cube") if s.pose] == [1.3]
+    assert len(memory.near((0.3, 0.1, 0.5), 9.0, between_s=(0.0, clock.now_s))) == 2
+    memory.close()
+    anew = Memory(tmp_path / "memory.db", THINGS, clock=clock)
+    cube = anew.where("cube")
+    assert cube
+    assert cube.position_m[0] == pytest.approx(1.3), "seen long ago, believed still"
+    # What it stood for is gone from the disk; the same place is written down again.
+    anew.take([seen(clock, "cart", 1.0, 0.0, 0.0)])
+    assert anew.where_was("cart", clock.now_s) is not None
+
+
+def test_a_clock_set_back_leaves_no_belief_that_cannot_be_corrected(
+    memory: Memory, clock: Clock
+) -> None:
+    memory.take([seen(clock, "cube", 0.3, 0.1, 0.52, relations=("holding(arm, cube)",))])
+    clock.now_s -= 3600.0
+    since_s = clock.now_s
+    assert memory.belief_since("cube", since_s) is None, "nobody has seen it since"
+    assert truth(memory, "holding(arm, cube)", since_s) is None
+    memory.take([seen(clock, "cube", 1.3, 0.1, 0.52, relations=("not holding(arm, cube)",))])
+    cube = memory.belief_since("cube", since_s)
+    assert cube
+    assert cube.position_m[0] == pytest.approx(1.3)
+    assert truth(memory, "holding(arm, cube)", since_s) is False
+
+
+def test_what_is_seen_from_a_robot_is_believed_where_the_robot_is(
+    memory: Memory, clock: Clock
+) -> None:
+    ahead = seen(clock, "cube", 1.0, 0.0, 0.5, frame="cart")
+    memory.take([ahead])
+    assert memory.where("cube") is None, "nobody knows where the cart is"
+    memory.take([seen(clock, "cart", 2.0, 3.0, 0.0, yaw_rad=math.pi / 2, sigma_m=0.1)])
+    memory.take([ahead, seen(clock, "table", 1.0, 0.0, 0.5, frame="arm-7/base")])
+    cube = memory.where("cube")
+    assert cube
+    np.testing.assert_allclose(cube.position_m, [2.0, 4.0, 0.5], atol=1e-9)
+    np.testing.assert_allclose(cube.pose[3:], [math.sqrt(0.5), 0, 0, math.sqrt(0.5)], atol=1e-9)
+    assert cube.sigma_m > 0.1
+    assert memory.where("table") is None, "of a frame that nobody knows"
+    memory.take([seen(clock, "cube", 0.1, 0.0, 0.02, frame="table")])
+    cube = memory.where("cube")
+    assert cube
+    np.testing.assert_allclose(cube.position_m, [0.4, 0.0, 0.52], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["polished(cube)", "on(cube, moon)", "on(cube)", "at(cart, table)", "on(cart, cube)"],
+)
+def test_what_nobody_can_observe_is_unknown(memory: Memory, nonsense: str) -> None:
+    assert truth(memory, nonsense) is None
+    with pytest.raises((UnknownName, InvalidConfig)):
+        check_fact(Fact.parse(nonsense), THINGS)
+
+
+def test_a_predicate_of_ones_own_is_what_a_sensor_says_of_it(memory: Memory, clock: Clock) -> None:
+    memory.take([seen(clock, "cube", 0.3, 0.1, 0.52, relations=("polished(cube)",))])
+    assert truth(memory, "polished(cube)") is True
+    assert Fact.parse("polished(cube)") in memory.symbols().true
+    check_fact(Fact.parse("polished(cube)"), THINGS, felt={"polished"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pose": (0.0, 0.0)},
+        {"pose": (0.0, 0.0, math.nan, *UPRIGHT)},
+        {"pose": (0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)},
+        {"sigma_m": -1.0},
+        {"time_s": math.inf},
+        {"relations": ("holding(",)},
+    ],
+)
+def test_a_sighting_that_is_none_is_refused(wrong: dict) -> None:
+    with pytest.raises(InvalidConfig):
+        Sighting(**{"entity": "cube", "by": "cam", "time_s": 1.0, **wrong})
 
 
 def test_a_file_that_is_no_memory_is_refused(tmp_path: Path) -> None:

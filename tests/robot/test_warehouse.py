@@ -145,6 +145,7 @@ def test_a_robot_of_another_name_is_suggested() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_fleet_does_what_is_asked_and_stops_when_told(tmp_path: Path) -> None:
     with run_fleet(tmp_path / "fleet") as fleet:
         task = fleet.carry_out("pick up the red cube", by="test")
@@ -169,6 +170,7 @@ def test_a_fleet_does_what_is_asked_and_stops_when_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_robot_whose_process_is_killed_comes_back_and_the_others_go_on(tmp_path: Path) -> None:
     with run_fleet(tmp_path / "fleet") as fleet:
         task = fleet.coordinator.ask("pick up the red cube", by="test")

@@ -90,7 +90,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileFleet]:
         promise = Promise(ensures=("at(?robot, ?target)",))
         runner = SkillFileRunner(
             SkillFile(path=FILE, promises={"navigate_to_target": promise}),
-            look=lambda: world.sightings("camera"),
+            look=lambda: world.sightings("r1"),
         )
         stack.callback(runner.close)
         agent = Agent(

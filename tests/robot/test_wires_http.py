@@ -8,17 +8,25 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from toy_robots import ToyBrain
 from wires_fleet import OpenFleet, open_fleet
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.robot.knowledge import Problem
+from loopwright.robot.latch import StopLatch, sign_release, write_releases
 from loopwright.robot.sighting import Sighting
+from loopwright.robot.task import TaskGraph
+from loopwright.robot.wires import http
+from loopwright.robot.wires.desk import Released
 from loopwright.robot.wires.http import make_app
 from loopwright.robot.wires.requests import LARGEST_BODY_BYTES
 from loopwright.robot.wires.serve import ServerSettings, serve
+from loopwright.safety.keys import KeyRing, SigningKey
 
 
 @pytest.fixture
@@ -136,6 +144,65 @@ def test_two_tasks_in_one_post_are_each_done_once(fleet: OpenFleet) -> None:
     assert len(fleet.runner.world.acts) == 2
 
 
+def test_of_several_tasks_it_is_said_which_are_taken_on_and_which_refused(
+    fleet: OpenFleet,
+) -> None:
+    with fleet.client("operate") as client:
+        answer = client.post("/publish_task", json={"task": ["ring north", "ring"]})
+        found = answer.json()
+        assert (answer.status_code, found["status"]) == (207, "partly refused")
+        assert found["message"].startswith("1 of 2 tasks are taken on; 'ring' is refused")
+        assert [plan is None for plan in found["data"]] == [False, True]
+        outcomes = []
+        for task in found["tasks"]:
+            result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
+            outcomes.append((result["outcome"], result["refused"]))
+        assert outcomes == [("succeeded", False), ("failed", True)]
+        answer = client.post("/publish_task", json={"task": ["ring", "ring"]})
+        assert (answer.status_code, answer.json()["error"]) == (422, "refused")
+
+
+def test_a_task_without_a_plan_is_not_called_published(
+    fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    think = ToyBrain.plan
+    thought = threading.Event()
+
+    def slowly(brain: ToyBrain, problem: Problem) -> TaskGraph:
+        thought.wait(10.0)
+        return think(brain, problem)
+
+    monkeypatch.setattr(ToyBrain, "plan", slowly)
+    monkeypatch.setattr(http, "PLAN_WITHIN_S", 0.3)
+    with fleet.client("operate") as client:
+        answer = client.post("/publish_task", json={"task": "ring north"})
+        found = answer.json()
+        assert (answer.status_code, found["status"], found["data"]) == (202, "planning", None)
+        thought.set()
+        result = client.get(f"/tasks/{found['tasks'][0]}/result", params={"wait_s": 20}).json()
+        assert result["outcome"] == "succeeded"
+
+
+def test_a_task_bears_the_id_of_its_client_and_runs_once(fleet: OpenFleet) -> None:
+    with fleet.client("operate") as client:
+
+        def publish(task: object, task_id: str) -> httpx.Response:
+            return client.post("/publish_task", json={"task": task, "task_id": task_id})
+
+        assert publish("ring north", "job-7").json()["tasks"] == ["job-7"]
+        result = client.get("/tasks/job-7/result", params={"wait_s": 20}).json()
+        assert result["outcome"] == "succeeded"
+        again = publish("ring north", "job-7")
+        assert again.status_code == 400
+        assert "there is a task job-7 already" in again.json()["message"]
+        assert publish(["ring south", "ring east"], "two").json()["tasks"] == ["two-1", "two-2"]
+        for name in ("", "a/b", "../x", "x" * 65, " "):
+            assert publish("ring west", name).status_code == 400
+        for task in ("two-1", "two-2"):
+            client.get(f"/tasks/{task}/result", params={"wait_s": 20})
+    assert len(fleet.runner.world.acts) == 3
+
+
 def test_a_lie_is_no_success_over_the_wire_either(fleet: OpenFleet) -> None:
     fleet.runner.mood = "lies"
     with fleet.client("operate") as client:
@@ -225,13 +292,143 @@ def test_a_stop_holds_and_only_the_resume_role_releases_it(fleet: OpenFleet) -> 
         task = client.post("/tasks", json={"instruction": "ring north"}).json()["task"]
         assert client.get(f"/tasks/{task}/result", params={"wait_s": 0.5}).status_code == 202
         until(lambda: fleet.runner.latched)
-        release = {"by": "ann", "signature": "s" * 20}
+        signature = fleet.site.sign_releases(None, "nothing was in the way")
+        release = {"by": "ann", "signature": signature}
         assert client.post("/release", json=release).status_code == 403
         assert resume.post("/release", json={"by": "ann"}).status_code == 400
-        assert resume.post("/release", json=release).json() == {"released": "all"}
+        released = resume.post("/release", json=release).json()
+        assert released == {"released": ["r1"], "whole": True}
         result = client.get(f"/tasks/{task}/result", params={"wait_s": 20}).json()
         assert result["outcome"] == "succeeded"
-        assert "s" * 20 not in json.dumps(fleet_events(client))
+        assert "payload" not in json.dumps(fleet_events(client))
+
+
+def test_a_release_that_is_not_signed_for_this_stop_is_neither_written_nor_told(
+    fleet: OpenFleet,
+) -> None:
+    with fleet.client("operate") as client, fleet.client("resume") as resume:
+        client.post("/stop", json={"robot": "r1"})
+        until(lambda: fleet.runner.latched)
+        (stop,) = fleet.site.stops(None)
+        recorder = SigningKey.read(fleet.site.recorder_key)
+        old = fleet.site.sign_releases("r1", "seen")
+        client.post("/stop", json={"robot": "r1"})
+        until(lambda: fleet.site.stops(None) != [stop])
+        (stop,) = fleet.site.stops(None)
+        for signature, code in (
+            ("", 400),
+            ("junk", 400),
+            ("{}", 400),
+            ("[7]", 400),
+            ("[]", 400),
+            (write_releases(sign_release(stop, recorder, "seen")), 403),
+            (write_releases(sign_release(stop, SigningKey.new(), "seen")), 403),
+            (old, 403),
+        ):
+            for named in ({"robot": "r1"}, {}):
+                body = {"by": "ann", "signature": signature, **named}
+                answer = resume.post("/release", json=body)
+                assert answer.status_code == code, answer.text
+        assert fleet.runner.latched
+        assert fleet.coordinator.look_at(lambda s: dict(s.stops)) == {"r1": "operate over http"}
+        new = {"by": "ann", "signature": fleet.site.sign_releases("r1", "seen"), "robot": "r1"}
+        assert resume.post("/release", json=new).json() == {"released": ["r1"], "whole": False}
+        until(lambda: not fleet.runner.latched)
+        assert resume.post("/release", json=new).status_code == 403  # nothing is stopped any more
+
+
+def test_a_release_of_some_stops_releases_those_and_none_of_a_stop_of_all(
+    fleet: OpenFleet,
+) -> None:
+    other = StopLatch(fleet.site.latch("r9"), "r9", KeyRing.read(fleet.site.ring))
+    other.press("stopped long ago")
+    with fleet.client("operate") as client, fleet.client("resume") as resume:
+        client.post("/stop", json={"robot": "r1"})
+        until(lambda: fleet.runner.latched)
+        some = {"by": "ann", "signature": fleet.site.sign_releases("r1", "seen")}
+        assert resume.post("/release", json=some).json() == {"released": ["r1"], "whole": False}
+        client.post("/stop")
+        until(lambda: fleet.runner.latched)
+        some = {"by": "ann", "signature": fleet.site.sign_releases("r1", "seen")}
+        for named in ({"robot": "r1"}, {}):
+            answer = resume.post("/release", json={**some, **named})
+            assert (answer.status_code, answer.json()["error"]) == (409, "still-stopped")
+            assert "released as a whole" in answer.json()["message"]
+        assert fleet.runner.latched
+        assert fleet.coordinator.look_at(lambda s: list(s.stops)) == [None]
+
+
+def test_a_door_that_cannot_check_a_signature_takes_no_release(fleet: OpenFleet) -> None:
+    app = make_app(fleet.coordinator, fleet.memory, fleet.access, fleet.journal, mcp=False)
+    with serve(app) as server, fleet.client("resume") as resume:
+        fleet.coordinator.stop("r1", by="ann")
+        until(lambda: fleet.runner.latched)
+        body = {"by": "ann", "signature": fleet.site.sign_releases("r1", "seen")}
+        assert resume.post(f"{server.url}/release", json=body).status_code == 409
+    assert fleet.coordinator.look_at(lambda s: list(s.stops)) == ["r1"]
+
+
+def test_a_stop_is_told_although_everybody_waits_for_the_journal(fleet: OpenFleet) -> None:
+    paths = [path for method, path, _ in ROUTES if method == "GET" and "{" not in path]
+    paths += ["/tasks/t-none", "/tasks/t-none/result?wait_s=5"]
+
+    def look(path: str) -> None:
+        with fleet.client("observe") as client, suppress(httpx.HTTPError):
+            client.get(path, timeout=1.0)
+
+    def press(body: dict[str, str]) -> None:
+        with fleet.client("operate") as client:
+            client.post("/stop", json=body)
+
+    with fleet.held(), fleet.client("operate") as client:
+        threads = [threading.Thread(target=look, args=(path,)) for path in paths]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        began_s = time.monotonic()
+        assert client.get("/").status_code == 200
+        assert client.get("/cameras").status_code == 200
+        assert time.monotonic() - began_s < 1.0
+        for body in ({"robot": "r1"}, {"robot": "r7"}, {}):
+            threads.append(threading.Thread(target=press, args=(body,)))
+            threads[-1].start()
+        until(lambda: fleet.runner.latched)
+    for thread in threads:
+        thread.join()
+    assert set(fleet.coordinator.look_at(lambda s: tuple(s.stops))) == {"r1", None}
+
+
+def test_a_fleet_that_nobody_directs_does_not_look_well(fleet: OpenFleet) -> None:
+    fleet.runner.lasts_s = 60.0
+    with fleet.client("operate") as client:
+        task = client.post("/publish_task", json={"task": "ring north"}).json()["tasks"][0]
+        assert client.get("/fleet").json()["failure"] is None
+        fleet.break_disk()
+        time.sleep(0.3)  # as old as a glance may be
+        for path in ("/fleet", "/robots"):
+            seen = client.get(path).json()
+            assert "the disk is full" in seen["failure"]
+            assert [robot["directed"] for robot in seen["robots"]] == [False]
+        for method, path in (
+            ("GET", "/robot_status"),
+            ("GET", "/publish_task"),
+            ("GET", f"/tasks/{task}/result?wait_s=20"),
+            ("POST", "/publish_task"),
+        ):
+            began_s = time.monotonic()
+            answer = client.request(method, path, json={"task": "ring south"})
+            assert (answer.status_code, answer.json()["error"]) == (503, "not-written"), path
+            assert "the disk is full" in answer.json()["message"]
+            assert time.monotonic() - began_s < 5.0
+        assert client.get(f"/tasks/{task}").json()["status"] == "running"
+        stopped = client.post("/stop", json={"robot": "r1"})
+        assert stopped.status_code == 503
+        assert "r1 told to stop, which is not written down" in stopped.json()["message"]
+        until(lambda: fleet.runner.latched)  # the order is on the bus, the answer is here
+        for path in ("/fleet", "/robots"):
+            (robot,) = client.get(path).json()["robots"]
+            assert robot["stopped"]
+            assert robot["stopped_by"] == "operate over http, not in the journal"
 
 
 def test_a_stop_presses_the_button_that_was_given(fleet: OpenFleet) -> None:
@@ -241,8 +438,9 @@ def test_a_stop_presses_the_button_that_was_given(fleet: OpenFleet) -> None:
         def stop(self, robot: str | None, *, by: str) -> None:
             pressed.append(("stop", robot or "all", by))
 
-        def release(self, robot: str | None, *, by: str, signature: str) -> None:
+        def release(self, robot: str | None, *, by: str, signature: str) -> Released:
             pressed.append(("release", robot or "all", by, signature))
+            return Released(robots=("r1",), whole=True)
 
     app = make_app(
         fleet.coordinator, fleet.memory, fleet.access, fleet.journal, mcp=False, button=Button()
@@ -356,7 +554,7 @@ def test_memory_says_where_by_whom_and_how_sure(fleet: OpenFleet) -> None:
         missing = client.get("/memory/red-cub")
         assert missing.status_code == 404
         assert "did you mean 'red-cube'" in missing.json()["message"]
-        assert len(client.get("/memory").json()["things"]) == 4
+        assert len(client.get("/memory").json()["things"]) == 7
 
 
 @pytest.mark.parametrize(
@@ -366,6 +564,14 @@ def test_memory_says_where_by_whom_and_how_sure(fleet: OpenFleet) -> None:
         (b"[]", 400),
         (b"null", 400),
         (b'{"instruction": NaN}', 400),
+        (b'{"instruction": "ring \\ud800"}', 400),
+        (b'{"instruction": "ring \xed\xa0\x80"}', 400),
+        (b'{"ring \\ud800": "north"}', 400),
+        (b'{"instruction": "ring north", "deadline_s": 1e999}', 400),
+        (b'{"instruction": "ring north", "deadline_s": 1%s}' % (b"0" * 400), 400),
+        (b'{"graph": {"steps": [{"id": "s", "skill": "ring", "deadline_s": 1e999}]}}', 400),
+        (b'{"graph": {"steps": [{"id": "s", "skill": "ring", "values": {"a": -1e999}}]}}', 400),
+        (b'{"graph": {"reading": ["\\udfff"], "steps": []}}', 400),
         (b'{"instruction": 7}', 400),
         (b'{"instruction": "ring north", "priority": 1}', 400),
         (b'{"instruction": "ring north", "deadline_s": 0}', 400),

@@ -196,6 +196,18 @@ class TestInABrowser:
         assert said.startswith("The fleet is stopped (operate over http)")
         assert "loopwright robot release --note" in said
 
+    def test_a_fleet_that_nobody_directs_is_not_shown_as_well(
+        self, fleet: OpenFleet, tab: Browser
+    ) -> None:
+        self.come_in(fleet, tab)
+        tab.until("document.querySelector('#robots li.idle') !== null")
+        fleet.break_disk()
+        tab.until("document.querySelector('#robots li.undirected') !== null")
+        said = tab.see("document.getElementById('trouble').textContent")
+        assert said.startswith("Nobody directs the fleet: the coordinator has stopped: the disk is")
+        assert tab.see("document.getElementById('standing').textContent").startswith("0 of 1")
+        assert tab.complaints == []
+
     def test_one_robot_is_stopped_by_its_own_button(self, fleet: OpenFleet, tab: Browser) -> None:
         self.come_in(fleet, tab)
         tab.click("#robots button")

@@ -224,7 +224,7 @@ def test_only_the_world_makes_a_success_whatever_the_file_says(
     world.apply("", "", conditions(truth))
 
     def look() -> tuple[Sighting, ...]:
-        return world.sightings("camera-1")
+        return world.sightings("r1")
 
     task = do(tmp_path, runner, look, instruction)
     assert task.outcome == outcome

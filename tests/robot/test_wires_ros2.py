@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wires_fleet import open_fleet
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.robot.access import ACCESS_ROLES, Access, NotAllowedHere
@@ -43,15 +48,19 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def free_endpoint() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"tcp/127.0.0.1:{taken.getsockname()[1]}"
+
+
 class Peer:
     """A ROS 2 process as rmw_zenoh would show it: bytes only, nothing of ours."""
 
-    def __init__(self) -> None:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.endpoint = f"tcp/127.0.0.1:{taken.getsockname()[1]}"
+    def __init__(self, endpoint: str | None = None, mode: str = "peer") -> None:
+        self.endpoint = endpoint or free_endpoint()
         config = zenoh.Config()
-        config.insert_json5("mode", '"peer"')
+        config.insert_json5("mode", json.dumps(mode))
         config.insert_json5("scouting/multicast/enabled", "false")
         config.insert_json5("listen/endpoints", json.dumps([self.endpoint]))
         self.session: Any = zenoh.open(config)
@@ -70,6 +79,13 @@ class Peer:
         data = b"\x00\x01\x00\x00" + struct.pack("<6d", *twist)
         beside = struct.pack("<qq", sequence, time.time_ns() - int(age_s * 1e9))
         self.session.put(CMD_VEL, data, attachment=beside + b"\x10" + b"G" * 16)
+
+    def tell(self, topic: str, text: str, *, sequence: int) -> None:
+        bytes_ = text.encode() + b"\0"
+        data = b"\x00\x01\x00\x00" + struct.pack("<I", len(bytes_)) + bytes_
+        beside = struct.pack("<qq", sequence, time.time_ns())
+        key = f"7/{topic}/std_msgs::msg::dds_::String_/{TEXT_HASH}"
+        self.session.put(key, data, attachment=beside + b"\x10" + b"G" * 16)
 
 
 @pytest.fixture
@@ -100,6 +116,37 @@ def test_ros_hears_what_robots_do_byte_for_byte(peer: Peer, bridge: RosBridge) -
     sequence, time_ns = struct.unpack("<qq", beside[:16])
     assert (len(beside), beside[16], sequence >= 1) == (33, 16, True)
     assert abs(time.time_ns() - time_ns) < 10e9
+
+
+def test_the_router_may_be_started_after_the_bridge_and_again() -> None:
+    endpoint = free_endpoint()
+    settings = RosSettings(connect=(endpoint,), domain=7)
+    bridge = RosBridge(settings, ACCESS, ACCESS.tokens["observe"])
+    try:
+        publisher = bridge.publisher("/status", TEXT)
+        time.sleep(0.5)
+        for _ in range(2):
+            router = Peer(endpoint, mode="router")
+            try:
+                until(lambda: publisher.publish(bridge.text("hello")) or router.heard)  # noqa: B023
+                until(lambda: len(router.tokens) == 2)  # noqa: B023
+            finally:
+                router.session.close()
+    finally:
+        bridge.close()
+
+
+def test_whoever_fails_at_a_command_hears_the_next(peer: Peer, bridge: RosBridge) -> None:
+    heard: list[float] = []
+
+    def hear(command: VelocityCommand) -> None:
+        heard.append(command.linear_m_per_s[0])
+        raise OSError("the base is not there")
+
+    bridge.on_velocity("/base/cmd_vel", hear)
+    numbers = iter(range(1, 10_000))
+    until(lambda: peer.say((1, 0, 0, 0, 0, 0), sequence=next(numbers)) or len(heard) > 1)
+    until(lambda: bridge.failures == {"/base/cmd_vel": len(heard)})
 
 
 def test_joint_states_have_the_layout_of_cdr(peer: Peer, bridge: RosBridge) -> None:
@@ -164,6 +211,50 @@ def test_commands_of_ros_are_heard_once_fresh_and_finite(peer: Peer, bridge: Ros
     peer.say((1, 2, 3, 4, 5, 6), sequence=last + 9)
     time.sleep(0.2)
     assert len(heard) == before
+
+
+def texts(peer: Peer, topic: str) -> list[dict[str, Any]]:
+    """Return what was said on a topic, read as plain CDR."""
+    found = []
+    for data, _ in peer.heard.get(f"7/{topic}/std_msgs::msg::dds_::String_/{TEXT_HASH}", []):
+        (length,) = struct.unpack_from("<I", data, 4)
+        found.append(json.loads(data[8 : 8 + length - 1]))
+    return found
+
+
+def test_ros_sees_a_fleet_asks_it_and_stops_it(tmp_path: Path) -> None:
+    """Through ``loopwright robot ros2``, a process of its own, as its users start it."""
+    with open_fleet(tmp_path) as fleet:
+        (tmp_path / "tokens.json").replace(fleet.site.tokens)
+        fleet.site.write_address(fleet.server.url)
+        fleet.runner.lasts_s = 60.0
+        peer = Peer()
+        command = [sys.executable, "-m", "loopwright", "robot", "ros2", "--folder", str(tmp_path)]
+        where = ["--connect", peer.endpoint, "--domain", "7", "--operate"]
+        with subprocess.Popen([*command, *where]) as process:
+            try:
+                until(lambda: texts(peer, "loopwright/robots"))
+                (robot,) = texts(peer, "loopwright/robots")[-1]["robots"]
+                assert (robot["name"], robot["stopped"]) == ("r1", False)
+                until(lambda: [t for t in peer.tokens if "loopwright%ask" in t and "/MS/" in t])
+                peer.tell("loopwright/ask", "ring north", sequence=1)
+                until(lambda: texts(peer, "loopwright/asked"))
+                (asked,) = texts(peer, "loopwright/asked")
+                assert fleet.coordinator.task(asked["task"]).instruction == "ring north"
+                until(lambda: fleet.runner.orders)
+                peer.tell("loopwright/stop", "r7", sequence=1)
+                until(lambda: len(texts(peer, "loopwright/asked")) == 2)
+                assert "did you mean" in texts(peer, "loopwright/asked")[-1]["refused"]
+                assert not fleet.runner.latched
+                peer.tell("loopwright/stop", "", sequence=2)
+                until(lambda: fleet.runner.latched)
+                events = "loopwright/events"
+                until(lambda: "stop-pressed" in {e["kind"] for e in texts(peer, events)})
+                assert [key for key in peer.heard if key.startswith("7/tf/tf2_msgs::msg::dds_::TF")]
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(20.0)
+        peer.session.close()
 
 
 @pytest.mark.parametrize("role", ["observe", "train", "resume"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import statistics
@@ -18,18 +19,17 @@ from pathlib import Path
 import pytest
 from toy_robots import ToyBrain, ToyMemory
 
-from loopwright.core.errors import InvalidConfig
+from loopwright.core.errors import InvalidConfig, Untrusted
 from loopwright.robot import messages as say
 from loopwright.robot.coordinator.coordinator import SILENCE_S, Coordinator
 from loopwright.robot.coordinator.moves import Rules
 from loopwright.robot.journal.journal import Journal
-from loopwright.robot.wires.secret import FleetSecret
+from loopwright.robot.wires.membership import Membership, enrol
 
 zenoh = pytest.importorskip("zenoh")
 
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings  # noqa: E402
 
-SECRET = FleetSecret(bytes(range(32)))
 PEER = Path(__file__).with_name("wires_peer.py")
 
 
@@ -47,25 +47,31 @@ def until(true: Callable[[], object], within_s: float = 15.0) -> None:
 
 
 class Place:
-    """A bus in this process, and peers in others around it."""
+    """The coordinator's bus in this process, and peers in others around it."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self.endpoint, self._stack, self._folder = free_endpoint(), stack, folder
-        self.bus = ZenohBus(ZenohSettings(name="hub", listen=self.endpoint), SECRET)
+        self.endpoint, self._stack, self.folder = free_endpoint(), stack, folder
+        enrol(folder, "coordinator", "coordinator")
+        self.bus = ZenohBus(
+            ZenohSettings(name="hub", listen=self.endpoint), Membership.read(folder, "coordinator")
+        )
         stack.callback(self.bus.close)
         self.present: set[str] = set()
         self.bus.watch(lambda n, came: (self.present.add if came else self.present.discard)(n))
 
-    def start(self, role: str, name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(PEER), role, name, self.endpoint, SECRET.key.hex()]
-        process = subprocess.Popen([*command, str(self._folder)])
+    def start(self, role: str, name: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start a robot, by default with what the folder of all has for it."""
+        command = [sys.executable, str(PEER), role, name, self.endpoint]
+        process = subprocess.Popen([*command, str(folder or self.folder)])
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         until(lambda: name in self.present)
         return process
 
     def join(self, name: str) -> ZenohBus:
-        bus = ZenohBus(ZenohSettings(name=name, connect=(self.endpoint,)), SECRET)
+        """Return the bus of another robot, in this process."""
+        settings = ZenohSettings(name=name, connect=(self.endpoint,))
+        bus = ZenohBus(settings, Membership.read(self.folder, name))
         self._stack.callback(bus.close)
         until(lambda: name in self.present)
         return bus
@@ -73,6 +79,8 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
+    # All whom a test starts; each knows those who are on the ring when it starts.
+    enrol(tmp_path, "robot", "friend", "slow", "quick", "third", *(f"r{n}" for n in range(1, 7)))
     with ExitStack() as stack:
         yield Place(stack, tmp_path)
 
@@ -137,17 +145,37 @@ def test_a_robot_killed_in_its_work_is_lost_and_another_does_it(
 
 def test_whom_it_connects_to_may_come_later_and_come_again(tmp_path: Path) -> None:
     endpoint = free_endpoint()
+    enrol(tmp_path, "coordinator", "coordinator")
+    enrol(tmp_path, "robot", "early")
     with ExitStack() as stack:
-        early = ZenohBus(ZenohSettings(name="early", connect=(endpoint,)), SECRET)
+        settings = ZenohSettings(name="early", connect=(endpoint,))
+        early = ZenohBus(settings, Membership.read(tmp_path, "early"))
         stack.callback(early.close)
         time.sleep(0.5)
         for _ in range(2):
-            hub = ZenohBus(ZenohSettings(name="hub", listen=endpoint), SECRET)
+            settings = ZenohSettings(name="hub", listen=endpoint)
+            hub = ZenohBus(settings, Membership.read(tmp_path, "coordinator"))
             stack.callback(hub.close)
             heard: list[say.Message] = []
             hub.subscribe(say.REPORTS, heard.append)
             until(lambda: early.publish(say.REPORTS, say.Stop(by="early")) or heard)  # noqa: B023
             hub.close()
+
+
+def test_whoever_fails_at_a_message_hears_the_next(place: Place) -> None:
+    heard: list[say.Message] = []
+
+    def hear(message: say.Message) -> None:
+        heard.append(message)
+        raise OSError("serial port hiccup")
+
+    listening = place.bus.subscribe(say.REPORTS, hear)
+    friend = place.join("friend")
+    until(lambda: friend.publish(say.REPORTS, say.Stop(by="friend")) or len(heard) > 1)
+    until(lambda: place.bus.failures == {say.REPORTS: len(heard)})
+    assert listening.is_alive()
+    listening()
+    until(lambda: not listening.is_alive())
 
 
 def test_a_peer_that_hangs_or_is_slow_holds_nobody_up_and_order_is_kept(place: Place) -> None:
@@ -218,8 +246,9 @@ def test_a_stranger_hears_nothing_and_is_heard_by_nobody(
 def test_what_a_peer_forges_or_repeats_is_dropped_and_counted(place: Place) -> None:
     heard: list[say.Message] = []
     place.bus.subscribe(say.REPORTS, heard.append)
-    # A traitor on the transport, who records and has no key for messages.
-    traitor = _raw_session(place.endpoint, SECRET.derived("transport").hex())
+    # Somebody with the secret, who records and has no key.
+    secret = Membership.read(place.folder).secret
+    traitor = _raw_session(place.endpoint, secret.derived("transport").hex())
     try:
         taken: list[bytes] = []
         traitor.declare_subscriber("**", lambda s: taken.append(s.payload.to_bytes()))  # type: ignore[attr-defined]
@@ -235,7 +264,65 @@ def test_what_a_peer_forges_or_repeats_is_dropped_and_counted(place: Place) -> N
     finally:
         traitor.close()  # type: ignore[attr-defined]
     assert place.bus.dropped == {"replayed": 1, "forged": 2}
+    assert place.bus.unheard == place.bus.dropped
     assert len(heard) == said
+
+
+def test_robots_meet_whom_only_the_coordinator_knows(place: Place) -> None:
+    heard: set[str] = set()
+    other = place.join("friend")
+    other.subscribe(say.REPORTS, lambda m: heard.add(m.robot))  # type: ignore[attr-defined]
+    names = {f"r{number}" for number in range(1, 7)}
+    for name in sorted(names):
+        place.start("echo", name)
+
+    def all_are_heard() -> bool:
+        for name in names:
+            place.bus.publish(say.orders_to(name), say.Inquire(coordinator_epoch=1, intent="i"))
+        return heard == names
+
+    until(all_are_heard)
+
+
+def test_a_robot_that_speaks_for_others_is_heard_only_in_its_own_name(place: Place) -> None:
+    other = place.join("r2")
+    orders: list[say.Message] = []
+    reports: list[say.Message] = []
+    for topic in (say.orders_to("r2"), say.ALL_ROBOTS, say.COORDINATOR):
+        other.subscribe(topic, orders.append)
+    place.bus.subscribe(say.REPORTS, reports.append)
+    place.start("traitor", "r1")
+    until(lambda: other.dropped.get("not-allowed", 0) >= 10)
+    until(lambda: place.bus.dropped.get("not-allowed", 0) >= 10 and reports)
+    assert orders == []
+    assert {(m.KIND, m.robot) for m in reports} == {("robot-pulse", "r1")}  # type: ignore[attr-defined]
+    assert {*place.bus.dropped, *other.dropped} == {"not-allowed"}
+
+
+def test_a_key_that_is_not_on_the_ring_is_heard_by_nobody(place: Place, tmp_path: Path) -> None:
+    heard: list[say.Message] = []
+    place.bus.subscribe(say.REPORTS, heard.append)
+    # It knows the secret and calls itself r1 and even the coordinator, on a ring of its own.
+    own = tmp_path / "own"
+    enrol(own, "robot", "r1")
+    shutil.copy(tmp_path / "keys" / "bus.secret", own / "keys" / "bus.secret")
+    place.start("traitor", "r1", own)
+    until(lambda: place.bus.dropped.get("forged", 0) >= 10)
+    assert heard == []
+    assert {*place.bus.dropped} == {"forged"}
+
+
+def test_an_observer_hears_everything_and_says_nothing(place: Place) -> None:
+    settings = ZenohSettings(name="observer", connect=(place.endpoint,))
+    observer = ZenohBus(settings, Membership.read(place.folder))
+    heard: list[say.Message] = []
+    try:
+        observer.subscribe(say.COORDINATOR, heard.append)
+        until(lambda: place.bus.publish(say.COORDINATOR, say.CoordinatorPulse(epoch=1)) or heard)
+        with pytest.raises(Untrusted, match="needs a key"):
+            observer.publish(say.REPORTS, say.Stop(by="observer"))
+    finally:
+        observer.close()
 
 
 def test_only_this_machine_unless_another_is_meant() -> None:
@@ -253,7 +340,7 @@ def test_only_this_machine_unless_another_is_meant() -> None:
 
 def test_a_taken_endpoint_is_said_and_a_closed_bus_is_silent(place: Place) -> None:
     with pytest.raises(InvalidConfig, match="in use"):
-        ZenohBus(ZenohSettings(name="second", listen=place.endpoint), SECRET)
+        ZenohBus(ZenohSettings(name="second", listen=place.endpoint), Membership.read(place.folder))
     bus = place.join("third")
     end = bus.subscribe(say.REPORTS, lambda _: None)
     bus.close()

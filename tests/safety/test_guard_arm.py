@@ -36,6 +36,7 @@ class Waving:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_arm_with_a_load_holds_when_its_guard_dies_and_the_flight_says_why(
     tmp_path: Path,
 ) -> None:

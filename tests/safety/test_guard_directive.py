@@ -19,6 +19,7 @@ LEASE_S = 3.0
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("reason", ["GROUNDED", "LEASE"])
 def test_an_order_and_a_cut_network_stop_the_robot(tmp_path: Path, reason: str) -> None:
     site, cell = Site(tmp_path), deployment("cell-1")

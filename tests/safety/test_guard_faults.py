@@ -58,7 +58,8 @@ def moving(folder: Path, robots: int = 1, **chosen: object) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
+    "how",
+    [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=[pytest.mark.slow, pytest.mark.alone])],
 )
 def test_a_dead_or_paused_guard_stops_its_robot_and_its_peer(tmp_path: Path, how: int) -> None:
     with moving(tmp_path, robots=2) as cell:
@@ -75,6 +76,7 @@ def test_a_dead_or_paused_guard_stops_its_robot_and_its_peer(tmp_path: Path, how
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_paused_guard_keeps_a_second_one_out(tmp_path: Path) -> None:
     with moving(tmp_path) as cell:
         cell.cell.processes["guard:r0"].send_signal(signal.SIGSTOP)
@@ -90,6 +92,7 @@ def test_a_paused_guard_keeps_a_second_one_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_guard_restarted_in_mid_motion_stands_until_an_operator_releases_it(
     tmp_path: Path,
 ) -> None:
@@ -113,7 +116,8 @@ def test_a_guard_restarted_in_mid_motion_stands_until_an_operator_releases_it(
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
+    "how",
+    [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=[pytest.mark.slow, pytest.mark.alone])],
 )
 def test_a_dead_or_paused_watchdog_is_a_stop(tmp_path: Path, how: int) -> None:
     with moving(tmp_path) as cell:
@@ -134,6 +138,7 @@ def test_a_dead_or_paused_watchdog_is_a_stop(tmp_path: Path, how: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_or_paused_policy_stops_the_robot(tmp_path: Path, how: int) -> None:
     with bench(tmp_path) as cell:
@@ -152,6 +157,7 @@ def test_a_dead_or_paused_policy_stops_the_robot(tmp_path: Path, how: int) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_or_paused_drive_stops_its_peer_and_stands_when_it_is_back(
     tmp_path: Path, how: int
@@ -219,6 +225,7 @@ def fill(folder: Path, *, leave: int = 0) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_truly_full_disk_under_the_recorder_stops_the_robot(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", 256) as small:
         fill(small, leave=64 * 1024)
@@ -260,6 +267,7 @@ def busy(core: int) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_starved_guard_stops_the_robot(tmp_path: Path) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -294,6 +302,7 @@ def test_a_cell_that_is_closed_leaves_nothing_running_and_no_stop(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_cell_ends_with_the_process_that_ran_it(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from guarded_cell import bench\n"

@@ -122,6 +122,7 @@ def in_contact(plant: Plant) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_arm_killed_while_it_presses_on_the_table_is_replayed_exactly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

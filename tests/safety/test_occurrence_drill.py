@@ -19,6 +19,7 @@ PARTS = ["flight", "opened", "frozen", "replayed", "scenario", "checked"]
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("cause", ["no-envelope", "heavy-load"])
 def test_every_part_of_a_drill_holds(tmp_path: Path, cause: Cause) -> None:
     folder, begin_s = tmp_path / "drill", time.process_time()
@@ -43,6 +44,7 @@ def test_a_drill_never_mixes_with_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_verbs_lead_from_a_drill_to_a_closed_occurrence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,8 @@
 """Who may do what: one secret token per role, and nothing without one.
 
-Every wire (HTTP, MCP, Zenoh) asks here. Tokens are made when a fleet is set up and kept in one
-file that only its owner may read; what is compared are digests, in constant time.
+Every door for people and programs (HTTP, MCP, ROS 2) asks here; processes on the bus have keys of
+their own instead. Tokens are made when a fleet is set up and kept in one file that only its owner
+may read; what is compared are digests, in constant time.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from loopwright.core.digest import digest_bytes
 from loopwright.core.errors import DamagedData, InvalidConfig, SafetyError, StorageError, Untrusted
 
 AccessRole = Literal["observe", "operate", "train", "resume"]
-"""``observe``: look at tasks, robots and memory. ``operate``: ask, cancel, stop. ``train``: read
-episodes and swap policies. ``resume``: release a stop (with a signature besides)."""
+"""``observe``: look at tasks, robots and memory. ``operate``: ask, cancel, stop. ``train``: look,
+for who takes the episodes away; no route asks for more of it. ``resume``: release a stop (with a
+signature besides)."""
 ACCESS_ROLES: tuple[AccessRole, ...] = get_args(AccessRole)
 
 _ALSO: Mapping[AccessRole, frozenset[AccessRole]] = {

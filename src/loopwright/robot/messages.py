@@ -221,7 +221,7 @@ def message_from_json(data: Any) -> Message:
     Raises:
         MalformedMessage: It is no message.
     """
-    if not isinstance(data, dict) or data.get("kind") not in MESSAGES:
+    if not isinstance(data, dict) or str(data.get("kind")) not in MESSAGES:
         raise MalformedMessage(f"this is no message: {str(data)[:200]}")
     kind = MESSAGES[data["kind"]]
     names = {f.name for f in fields(kind)}

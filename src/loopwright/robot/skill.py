@@ -83,7 +83,9 @@ class SkillContract:
     repeatable: bool = True
     """Whether it may be tried again when ``requires`` hold and ``ensures`` do not."""
     recovery: tuple[str, ...] = ()
-    """Skills worth trying, in this order, when it failed."""
+    """Skills of the same robot that are worth trying when it failed, in this order until one
+    succeeds; they take the values that have the names of their parameters. Then it may be tried
+    again, if it is repeatable; else another plan is made."""
 
     def __post_init__(self) -> None:
         """Refuse conditions over parameters that do not exist, and a skill without end."""

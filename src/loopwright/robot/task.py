@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from loopwright.core.digest import canonical_json
 from loopwright.core.errors import InvalidConfig
 from loopwright.robot.logic import Condition, conditions
 
@@ -57,7 +58,7 @@ class TaskGraph:
     """How the instruction was understood, for the person who gave it."""
 
     def __post_init__(self) -> None:
-        """Refuse doubled ids, unknown predecessors and circles.
+        """Refuse doubled ids, unknown predecessors, circles, and what no journal could hold.
 
         Raises:
             InvalidConfig: The graph is none.
@@ -74,6 +75,10 @@ class TaskGraph:
             raise InvalidConfig(
                 f"steps wait for each other in a circle: {error.args[1]}"
             ) from error
+        try:
+            canonical_json(self.to_json())
+        except (TypeError, ValueError) as error:
+            raise InvalidConfig(f"the graph cannot be written down: {error}") from error
 
     def order(self) -> tuple[str, ...]:
         """Return the ids so that each comes after what it waits for."""

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from functools import singledispatchmethod
 from typing import Protocol
 
-from loopwright.core.errors import LoopwrightError, StorageError
+from loopwright.core.errors import DamagedData, LoopwrightError, StorageError, WorkspaceBusy
 from loopwright.robot import messages as say
+from loopwright.robot.agent.attempt import Attempt
 from loopwright.robot.agent.intents import IntentLog
-from loopwright.robot.bus import Bus
+from loopwright.robot.bus import Bus, Failures, Subscription
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.skill import SkillSet
 
 PULSE_S = 0.3
 """How often the robot says that it lives."""
+STOPS_WITHIN_S = 5.0
+"""An attempt that still runs so long after it was told to stop is given up, and the robot held."""
+
+_DEAF = "the agent no longer hears what it must"
+_log = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
@@ -82,17 +88,18 @@ class Agent:
         self._parts, self._skills, self._runner = parts, skills, runner
         self._log, self._bus, self._deadman_s = log, bus, deadman_s
         self._lock = threading.RLock()
-        self._running: dict[str, threading.Event] = {}
-        self._cancel_because: dict[str, tuple[say.Claim, str]] = {}
+        self._running: dict[str, Attempt] = {}
+        self._unlatched = ""
         self._robot_epoch = 0
         self._heard_s = time.monotonic()
         self._leaving = threading.Event()
-        self._ends: list[Callable[[], None]] = []
+        self._subscriptions: list[Subscription] = []
+        self._failures = Failures()
         self._pulse = threading.Thread(target=self._live, name=f"pulse {robot}", daemon=True)
 
     def start(self) -> None:
         """Come onto the bus."""
-        self._ends = [
+        self._subscriptions = [
             self._bus.subscribe(say.orders_to(self.robot), self._take),
             self._bus.subscribe(say.ALL_ROBOTS, self._take),
             self._bus.subscribe(say.COORDINATOR, self._take),
@@ -103,17 +110,22 @@ class Agent:
         """Stop what runs and leave the bus; idempotent."""
         self._leaving.set()
         self._cancel_all("stopped", "the agent ends")
-        for end in self._ends:
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for end in subscriptions:
             end()
-        self._ends = []
         if self._pulse.is_alive():
             self._pulse.join(timeout=5.0)
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether it hears no longer what it must; it does nothing then, and falls silent."""
+        return not all(subscription.is_alive() for subscription in self._subscriptions)
 
     # Hearing -------------------------------------------------------------------------------------
 
     def _take(self, message: say.Message) -> None:
         # What cannot be written down is not followed; without pulses the deadman stops the robot.
-        with suppress(StorageError):
+        with suppress(StorageError, WorkspaceBusy, DamagedData):
             self._hear(message)
 
     @singledispatchmethod
@@ -122,12 +134,26 @@ class Agent:
 
     @_hear.register
     def _(self, message: say.Stop) -> None:
-        if message.reminder and self._runner.held() is not None:
+        if message.reminder and self._held() is not None:
             return
-        # First the robot, then everything else.
-        with suppress(StorageError):  # it holds, though this process's successor may not know
-            self._runner.stop(f"emergency stop by {message.by}")
-        self._cancel_all("stopped", f"emergency stop by {message.by}")
+        why = f"emergency stop by {message.by}"
+        self._cancel_all("stopped", why)  # neither waits nor fails, whatever the driver does next
+        self._press(why)
+        with self._lock:  # an order that was being taken meanwhile
+            self._cancel_all("stopped", why)
+
+    def _press(self, why: str) -> None:
+        """Stop the robot; as long as that cannot be done, the agent itself holds it."""
+        try:
+            self._runner.stop(why)
+        except BaseException as error:  # noqa: BLE001 - a driver; the robot is held all the same
+            # One that only could not be written down holds, though no successor may know of it.
+            holds = isinstance(error, StorageError) and self._held_by_runner() is not None
+            if self._unlatched != why:  # it is tried again and again
+                _log.exception("%s: %s could not be latched", self.robot, why)
+            self._unlatched = "" if holds else why
+        else:
+            self._unlatched = ""
 
     @_hear.register
     def _(self, message: say.Release) -> None:
@@ -164,7 +190,7 @@ class Agent:
             self._heard_s = time.monotonic()
             self._robot_epoch = max(self._robot_epoch, epoch)  # its welcome may have been lost
             return
-        if self._leaving.is_set():
+        if self._leaving.is_set() or self.is_deaf:
             return
         # Said until it is heard: the coordinator is new, gave this robot up, or missed its word.
         self._report(
@@ -194,10 +220,13 @@ class Agent:
             if refusal is not None:
                 self._report(_ended(self.robot, order.intent, "refused", refusal))
                 return
-            cancelled = self._running[order.intent] = threading.Event()
-        threading.Thread(
-            target=self._attempt, args=(order, cancelled), name=order.intent, daemon=True
-        ).start()
+            attempt = self._running[order.intent] = Attempt(order)
+        try:
+            threading.Thread(
+                target=self._run, args=(attempt,), name=order.intent, daemon=True
+            ).start()
+        except RuntimeError as error:  # the system has no thread to give
+            self._end(attempt, "crashed", str(error))
 
     def _refusal(self, order: say.RunSkill) -> str | None:
         """Return why an order is not followed, None if it is."""
@@ -205,8 +234,10 @@ class Agent:
             return f"coordinator epoch {order.coordinator_epoch} is over, now {self._log.epoch}"
         if order.robot_epoch != self._robot_epoch:
             return f"the order is for epoch {order.robot_epoch}, this is {self._robot_epoch}"
-        if (why := self._runner.held()) is not None:
+        if (why := self._held()) is not None:
             return why
+        if self.is_deaf:
+            return _DEAF
         try:
             self._skills[order.skill].contract.check(order.values)
         except LoopwrightError as error:
@@ -215,52 +246,95 @@ class Agent:
 
     # Running -------------------------------------------------------------------------------------
 
-    def _attempt(self, order: say.RunSkill, cancelled: threading.Event) -> None:
-        self._report(say.Started(robot=self.robot, intent=order.intent))
-        began_s = time.monotonic()
+    def _run(self, attempt: Attempt) -> None:
+        order = attempt.order
         overtime = threading.Timer(
             order.longest_s,
-            self._cancel,
-            (order.intent, "timed-out", f"longer than {order.longest_s:g} s"),
+            attempt.cancel,
+            ("timed-out", f"longer than {order.longest_s:g} s"),
         )
         overtime.daemon = True
-        overtime.start()
         try:
-            claim, reason = self._runner.run(order, cancelled)
-        except Exception as error:  # noqa: BLE001 - a skill's own code; its crash is a report
+            self._report(say.Started(robot=self.robot, intent=order.intent))
+            overtime.start()
+            claim, reason = self._runner.run(order, attempt.cancelled)
+        except BaseException as error:  # noqa: BLE001 - a skill's own code; its crash is a report
             claim, reason = "crashed", f"{type(error).__name__}: {error}"
         finally:
             overtime.cancel()
+        if claim == "cancelled" and attempt.because is not None:
+            claim, reason = attempt.because
+        self._end(attempt, claim, reason, self._sightings())
+
+    def _end(self, attempt: Attempt, claim: say.Claim, reason: str, sightings: tuple = ()) -> None:
+        """Take note that an attempt no longer runs, and tell how it ended."""
         with self._lock:
-            if cancelled.is_set() and claim == "cancelled":
-                claim, reason = self._cancel_because.pop(order.intent, (claim, reason))
-            report = _ended(
-                self.robot,
-                order.intent,
-                claim,
-                reason,
-                lasted_s=time.monotonic() - began_s,
-                sightings=self._sightings(),
-            )
-            self._running.pop(order.intent, None)
-            # Nobody waits for the disk: what was not written counts as interrupted later.
+            self._running.pop(attempt.order.intent, None)
+            if attempt.is_given_up:
+                _log.warning("%s: %s stopped after all", self.robot, attempt.order.intent)
+            else:
+                self._tell_end(attempt, claim, reason, sightings)
+
+    def _tell_end(self, attempt: Attempt, claim: say.Claim, reason: str, sightings: tuple) -> None:
+        report = _ended(
+            self.robot,
+            attempt.order.intent,
+            claim,
+            reason,
+            lasted_s=time.monotonic() - attempt.began_s,
+            sightings=sightings,
+        )
+        # Nobody waits for the disk: what was not written counts as interrupted later.
+        with self._failures.noted("the end of an attempt"):
             self._report(report)
-            with suppress(StorageError):
-                self._log.end(report)
+        with suppress(StorageError, WorkspaceBusy):
+            self._log.end(report)
+
+    def _give_up(self) -> None:
+        """Tell the truth about attempts that were told to stop and do not."""
+        for attempt in list(self._running.values()):
+            if attempt.is_given_up or not attempt.does_not_stop(STOPS_WITHIN_S):
+                continue
+            with self._lock:
+                if attempt.order.intent not in self._running or attempt.because is None:
+                    continue  # it has stopped meanwhile
+                attempt.is_given_up = True
+                claim, reason = attempt.because
+                # That the robot is held is heard first, so that no other order comes to it.
+                self._say_alive()
+                self._tell_end(attempt, claim, f"{reason}; {self._held()}", ())
 
     def _cancel(self, intent: str, claim: say.Claim, reason: str) -> None:
         with self._lock:
-            cancelled = self._running.get(intent)
-            if cancelled is not None:
-                self._cancel_because.setdefault(intent, (claim, reason))
-                cancelled.set()
+            attempt = self._running.get(intent)
+            if attempt is not None:
+                attempt.cancel(claim, reason)
             else:
                 self._answer(intent)
 
     def _cancel_all(self, claim: say.Claim, reason: str) -> None:
-        with self._lock:
-            for intent in list(self._running):
-                self._cancel(intent, claim, reason)
+        for attempt in list(self._running.values()):
+            attempt.cancel(claim, reason)
+
+    # Holding -------------------------------------------------------------------------------------
+
+    def _held(self) -> str | None:
+        """Return why no order is taken; None if one may be."""
+        if self._unlatched:
+            return f"{self._unlatched}, which its driver failed to latch"
+        for attempt in list(self._running.values()):
+            if attempt.is_given_up:
+                return (
+                    f"{attempt.order.skill} does not stop; {self.robot} is held until it does, or "
+                    "its agent is restarted"
+                )
+        return self._held_by_runner()
+
+    def _held_by_runner(self) -> str | None:
+        try:
+            return self._runner.held()
+        except BaseException as error:  # noqa: BLE001 - a driver; who cannot tell may not move
+            return f"whether it may move cannot be told ({type(error).__name__})"
 
     # Reporting -----------------------------------------------------------------------------------
 
@@ -274,25 +348,41 @@ class Agent:
         )
 
     def _sightings(self) -> tuple:
-        with suppress(Exception):  # eyes are plug-ins; a robot that is blind reports all the same
+        try:
             return tuple(s.to_json() for s in self._runner.look())
-        return ()
+        except BaseException:  # noqa: BLE001 - eyes are plug-ins; who is blind reports all the same
+            return ()
 
     def _report(self, message: say.Message) -> None:
         self._bus.publish(say.REPORTS, message)
 
+    def _say_alive(self) -> None:
+        self._report(
+            say.RobotPulse(
+                robot=self.robot,
+                incarnation=self.incarnation,
+                running=tuple(self._running),
+                held=self._held() or "",
+            )
+        )
+
     def _live(self) -> None:
         while not self._leaving.wait(PULSE_S):
-            self._report(
-                say.RobotPulse(
-                    robot=self.robot,
-                    incarnation=self.incarnation,
-                    running=tuple(self._running),
-                    held=self._runner.held() or "",
-                )
-            )
-            if time.monotonic() - self._heard_s > self._deadman_s:
-                self._cancel_all("stopped", f"no coordinator for {self._deadman_s:g} s")
+            with self._failures.noted("pulse"):
+                self._beat()
+
+    def _beat(self) -> None:
+        """See to it that what must stop stops, and say that the robot lives if it hears."""
+        if self._unlatched:
+            self._press(self._unlatched)
+        is_deaf = self.is_deaf
+        if is_deaf:
+            self._cancel_all("stopped", _DEAF)
+        elif time.monotonic() - self._heard_s > self._deadman_s:
+            self._cancel_all("stopped", f"no coordinator for {self._deadman_s:g} s")
+        self._give_up()
+        if not is_deaf:  # or it would be counted on, and could not even be stopped
+            self._say_alive()
 
 
 def _ended(
@@ -308,7 +398,7 @@ def _ended(
         robot=robot,
         intent=intent,
         claim=claim,
-        reason=reason,
+        reason=reason.encode(errors="replace").decode(),  # what an error says may be no text
         lasted_s=lasted_s,
         sightings=sightings,
     )

@@ -1,97 +1,121 @@
 """What an agent has heard and begun, on its own disk: no attempt is ever begun twice.
 
-One line of JSON for every change, durable before the robot moves. After a crash the last line of
-an attempt says how it stands; a line cut short by the crash was never acted on.
+Every change is durable before the robot moves. What had begun when the agent died is interrupted.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
-from typing import Any
 
-from loopwright.core.errors import StorageError
-from loopwright.robot.messages import Ended, IntentStanding, message_from_json
+from loopwright.core.errors import DamagedData
+from loopwright.robot.database import Database
+from loopwright.robot.messages import (
+    Ended,
+    IntentStanding,
+    MalformedMessage,
+    message_from_json,
+)
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS attempts (
+        number INTEGER PRIMARY KEY, intent TEXT NOT NULL UNIQUE, report TEXT) STRICT""",
+    "CREATE TABLE IF NOT EXISTS epochs (epoch INTEGER NOT NULL) STRICT",
+)
+_VERSION = 1
+_REMEDY = (
+    "see that the robot is at rest and cancel its tasks, then move the file away: without it the "
+    "robot does not know what it has begun"
+)
+REMEMBERED = 10_000
+"""So many attempts stay on the disk; a coordinator asks after the few that are open."""
 
 
 class IntentLog:
-    """Append-only record of attempts."""
+    """The attempts of one robot."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the record; what had begun and not ended is ``interrupted`` from now on.
 
         Raises:
-            StorageError: It cannot be opened or made.
+            StorageError: It cannot be opened or made; no order is taken.
+            DamagedData: The file is no such record.
         """
-        self.path = path
-        self._standing: dict[str, IntentStanding] = {}
-        self._ended: dict[str, Ended] = {}
+        self._database = Database(path, _SCHEMA, version=_VERSION, remedy=_REMEDY)
         self._lock = threading.Lock()
-        self.epoch = 0
+        rows = self._database.rows("SELECT max(epoch) FROM epochs")
+        self.epoch: int = rows[0][0] or 0
         """The newest coordinator epoch that was heard of."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            raw = path.read_bytes()
-            whole = raw[: raw.rfind(b"\n") + 1]
-            os.ftruncate(self._file, len(whole))
-        except OSError as error:
-            raise StorageError(f"{path} cannot be opened: {error}; no order is taken") from error
-        for line in whole.splitlines():
-            self._read(json.loads(line))
-        for intent, standing in self._standing.items():
-            if standing == "running":
-                self._standing[intent] = "interrupted"
+        self._running: set[str] = set()
+        self._unwritten: dict[str, Ended] = {}
 
     def standing(self, intent: str) -> IntentStanding:
         """Return what is known of an attempt."""
-        return self._standing.get(intent, "never-heard")
+        if intent in self._running:
+            return "running"
+        rows = self._database.rows("SELECT report FROM attempts WHERE intent = ?", (intent,))
+        if not rows:
+            return "never-heard"
+        return "interrupted" if self.report(intent) is None else "ended"
 
     def report(self, intent: str) -> Ended | None:
         """Return the report of an attempt that has ended."""
-        return self._ended.get(intent)
+        if intent in self._unwritten:
+            return self._unwritten[intent]
+        rows = self._database.rows(
+            "SELECT report FROM attempts WHERE intent = ? AND report IS NOT NULL", (intent,)
+        )
+        if not rows:
+            return None
+        try:
+            report = message_from_json(json.loads(rows[0][0]))
+        except (ValueError, MalformedMessage) as error:
+            where = f"attempt {intent} in {self._database.path}"
+            raise DamagedData(f"{where} is damaged: {error}; {_REMEDY}") from error
+        assert isinstance(report, Ended)
+        return report
 
     def begin(self, intent: str) -> None:
-        """Write down that an attempt begins; durable when this returns."""
-        self._write({"began": intent})
-        self._standing[intent] = "running"
+        """Write down that an attempt begins; durable when this returns.
+
+        Raises:
+            StorageError: It could not be written; the attempt may not begin.
+        """
+        with self._database.change() as connection:
+            connection.execute("INSERT INTO attempts (intent) VALUES (?)", (intent,))
+            connection.execute(
+                "DELETE FROM attempts WHERE number <= (SELECT max(number) FROM attempts) - ?",
+                (REMEMBERED,),
+            )
+        self._running.add(intent)
 
     def end(self, report: Ended) -> None:
-        """Write down how an attempt ended; durable when this returns."""
-        self._write({"ended": report.to_json()})
-        self._standing[report.intent] = "ended"
-        self._ended[report.intent] = report
+        """Write down how an attempt ended; durable when this returns.
+
+        Raises:
+            StorageError: It could not be written; it is known until this agent dies, and counts as
+                interrupted from then on.
+        """
+        plain = json.dumps(report.to_json(), separators=(",", ":"))
+        self._unwritten[report.intent] = report
+        self._running.discard(report.intent)
+        with self._database.change() as connection:
+            connection.execute(
+                "UPDATE attempts SET report = ? WHERE intent = ?", (plain, report.intent)
+            )
+        del self._unwritten[report.intent]
 
     def fence(self, epoch: int) -> bool:
         """Return whether a coordinator epoch is the newest; a newer one is remembered for ever."""
         with self._lock:
             if epoch > self.epoch:
-                self._write({"epoch": epoch})
+                with self._database.change() as connection:
+                    connection.execute("DELETE FROM epochs")
+                    connection.execute("INSERT INTO epochs VALUES (?)", (epoch,))
                 self.epoch = epoch
             return epoch == self.epoch
 
     def close(self) -> None:
         """Close the file; idempotent."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def _read(self, line: dict[str, Any]) -> None:
-        if "epoch" in line:
-            self.epoch = int(line["epoch"])
-        elif "began" in line:
-            self._standing[line["began"]] = "running"
-        else:
-            report = message_from_json(line["ended"])
-            assert isinstance(report, Ended)
-            self._standing[report.intent] = "ended"
-            self._ended[report.intent] = report
-
-    def _write(self, line: dict[str, Any]) -> None:
-        try:
-            os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
-            os.fdatasync(self._file)
-        except OSError as error:
-            raise StorageError(f"{self.path}: {error}; the order is refused") from error
+        self._database.close()

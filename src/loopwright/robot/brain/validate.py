@@ -8,7 +8,8 @@ from itertools import combinations
 from loopwright.core.errors import LoopwrightError
 from loopwright.robot.journal.fold import RobotState
 from loopwright.robot.knowledge import NoPlan
-from loopwright.robot.logic import Symbols, unmet
+from loopwright.robot.logic import Condition, Symbols, unmet
+from loopwright.robot.memory.predicates import check_fact
 from loopwright.robot.memory.things import Things
 from loopwright.robot.skill import BoundContract
 from loopwright.robot.task import Step, TaskGraph
@@ -26,11 +27,12 @@ def check_graph(
         start: What holds now.
 
     Raises:
-        NoPlan: A step names an unknown robot, skill or thing; it would begin before what it
-            requires holds; two steps without an order disturb each other; or the goal would not
-            be reached.
+        NoPlan: A step names an unknown robot, skill or thing; the goal is nothing that could be
+            observed; a step would begin before what it requires holds; two steps without an order
+            disturb each other; or the goal would not be reached.
     """
     bound = {step.id: _bound(step, robots, things) for step in graph.steps}
+    _refuse_unobservable(graph.goal, robots, things)
     state = start
     for identity in graph.order():
         missing = unmet(bound[identity].requires, state)
@@ -62,6 +64,18 @@ def _bound(step: Step, robots: Mapping[str, RobotState], things: Things) -> Boun
             known = ", ".join(sorted(t.name for t in things))
             raise NoPlan(f"step {step.id} names {value!r}, which does not exist; there is: {known}")
     return bound
+
+
+def _refuse_unobservable(
+    goal: Iterable[Condition], robots: Mapping[str, RobotState], things: Things
+) -> None:
+    contracts = [c for robot in robots.values() for c in robot.skills.values()]
+    felt = {c.fact.name for contract in contracts for c in (*contract.requires, *contract.ensures)}
+    for condition in goal:
+        try:
+            check_fact(condition.fact, things, felt=felt)
+        except LoopwrightError as error:
+            raise NoPlan(f"the goal {condition} cannot be observed: {error}") from error
 
 
 def _refuse_races(graph: TaskGraph, bound: Mapping[str, BoundContract], start: Symbols) -> None:

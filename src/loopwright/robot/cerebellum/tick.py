@@ -147,9 +147,11 @@ class Cerebellum:
                 self._come_to_rest()
 
     def stop(self, reason: str) -> None:
-        """Stop at once and latch."""
-        self._hands.port.rest()
-        self._latch.press(reason)
+        """Stop at once and latch, whatever the driver does."""
+        try:
+            self._hands.port.rest()
+        finally:
+            self._latch.press(reason)
 
     def held(self) -> str | None:
         """Return why the robot may not move; None if it may."""

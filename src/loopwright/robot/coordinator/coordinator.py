@@ -7,11 +7,12 @@ folds the journal, asks the robots how open attempts stand, and goes on.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain, WorldMemory
 from loopwright.robot.logic import all_met, unmet
 from loopwright.robot.sighting import Sighting
+from loopwright.robot.skill import SkillContract
 from loopwright.robot.task import Outcome, TaskGraph
 
 PULSE_S = 0.3
@@ -46,6 +48,7 @@ REMEMBERED = 10_000
 """Of how many tasks that are over the state is held in memory; of others the journal is asked."""
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Coordinator:
@@ -98,6 +101,7 @@ class Coordinator:
         self._looked_s = 0.0
         self._to_tell: list[Callable[[], None]] = []
         self._unsynced = False
+        self._dropped: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
         self._ends: list[Callable[[], None]] = []
@@ -136,6 +140,7 @@ class Coordinator:
         by: str,
         graph: TaskGraph | None = None,
         deadline_s: float | None = None,
+        task: str | None = None,
     ) -> str:
         """Take on a task; durable when this returns.
 
@@ -145,17 +150,23 @@ class Coordinator:
             graph: A graph that somebody else made; None leaves it to the brain.
             deadline_s: Seconds from now until it should be over. A task that cannot be, or was
                 not, is not ended by that; it is said.
+            task: The id that the caller gives it; None for a new one.
 
         Returns:
             The id of the task.
 
         Raises:
-            InvalidConfig: The deadline is no time to come.
+            InvalidConfig: The deadline is no time to come, the words are no text, or there is a
+                task of that id.
             StorageError: It could not be written down, so it was not taken on.
         """
+        try:
+            instruction.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidConfig(f"the instruction is no text: {error}") from error
         if deadline_s is not None and not 0.0 < deadline_s < float("inf"):
             raise InvalidConfig(f"deadline_s is {deadline_s:g}; expected seconds from now, above 0")
-        task = f"t-{uuid.uuid4().hex[:12]}"
+        task = task or f"t-{uuid.uuid4().hex[:12]}"
         asked = happened.TaskAsked(
             task=task,
             trace=uuid.uuid4().hex,
@@ -168,7 +179,7 @@ class Coordinator:
             if graph is None
             else [happened.TaskPlanned(task=task, graph=graph.to_json(), planner=by)]
         )
-        self._call(lambda: self._write(asked, *planned))
+        self._call(lambda: self._take_on(asked, *planned))
         return task
 
     def cancel(self, task: str, *, by: str) -> None:
@@ -188,10 +199,21 @@ class Coordinator:
         self._call(lambda: self._about(task, happened.TaskResumed(task=task, by=by)))
 
     def stop(self, robot: str | None, *, by: str) -> None:
-        """Emergency stop of one robot or of all; told first, written down afterwards."""
+        """Emergency stop of one robot or of all; told first, written down afterwards.
+
+        Raises:
+            UnknownName: There is no such robot.
+            StorageError: It was told, and could not be written down.
+        """
         topic = say.ALL_ROBOTS if robot is None else say.orders_to(robot)
         self._bus.publish(topic, say.Stop(by=by))
-        self._call(lambda: self._write(happened.StopPressed(robot=robot, by=by)))
+
+        def write() -> None:
+            if robot is not None and robot not in self._state.robots:
+                raise UnknownName("robot", robot, self._state.robots)
+            self._write(happened.StopPressed(robot=robot, by=by))
+
+        self._call(write)
 
     def release(self, robot: str | None, *, by: str, signature: str) -> None:
         """Release a stop; the robots check the signature themselves."""
@@ -223,9 +245,9 @@ class Coordinator:
             if found := self._state.tasks.get(identity):
                 return replace(found, intents=[replace(i) for i in found.intents])
             lately = list(self._state.tasks)
-        if found := fold(self._journal.around(identity)).tasks.get(identity):
-            return found
-        raise UnknownName("task", identity, lately)
+        if not any(self._journal.entries(task=identity, limit=1)):
+            raise UnknownName("task", identity, lately)
+        return fold(self._journal.around(identity)).tasks[identity]
 
     def wait(self, identity: str, *, timeout_s: float) -> TaskState:
         """Return a task once it is over, or as it stands when time is up."""
@@ -242,6 +264,11 @@ class Coordinator:
     def at_work(self) -> frozenset[str]:
         """Return the robots that have reported for work to this coordinator, and are not lost."""
         return frozenset(self._incarnations)
+
+    @property
+    def unheard(self) -> Mapping[str, int]:
+        """How many messages on the bus it did not hear, by why."""
+        return self._bus.unheard
 
     def look_at(self, reader: Callable[[FleetState], T]) -> T:
         """Return what ``reader`` makes of the state, while nothing changes."""
@@ -302,12 +329,12 @@ class Coordinator:
     def _call(self, act: Callable[[], None]) -> None:
         """Run something in the loop's thread, and hand its error to the caller."""
         done = threading.Event()
-        raised: list[LoopwrightError] = []
+        raised: list[Exception] = []
 
         def within() -> None:
             try:
                 act()
-            except LoopwrightError as error:
+            except Exception as error:  # noqa: BLE001 - the caller's, and not that of the fleet
                 raised.append(error)
             finally:
                 self._to_tell.append(done.set)
@@ -335,6 +362,11 @@ class Coordinator:
             if self._on_entry:
                 self._to_tell.append(partial(self._on_entry, entry))
 
+    def _take_on(self, asked: happened.TaskAsked, *planned: happened.TaskPlanned) -> None:
+        if any(self._journal.entries(task=asked.task, limit=1)):
+            raise InvalidConfig(f"there is a task {asked.task} already; give another id, or none")
+        self._write(asked, *planned)
+
     def _about(self, task: str, event: happened.Event) -> None:
         if task not in self._state.tasks:
             raise UnknownName("task", task, self._state.tasks)
@@ -347,16 +379,30 @@ class Coordinator:
         self._inbox.put(lambda: self._take(message))
 
     def _take(self, message: say.Message) -> None:
+        try:
+            self._understand(message)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a report of one robot must not end the fleet
+            self._drop(f"a {message.KIND} of {_sender(message)}", error)
+
+    def _drop(self, what: str, error: Exception) -> None:
+        """Go on without something that makes no sense; said once."""
+        if what not in self._dropped:
+            self._dropped.add(what)
+            _log.warning("%s is dropped: %s", what, error)
+
+    def _understand(self, message: say.Message) -> None:
         if isinstance(message, say.Seen):
-            self._see(message.sightings)
+            self._see(message)
         elif isinstance(message, say.Joined):
             self._joined(message)
         elif isinstance(message, say.RobotPulse):
             if self._incarnations.get(message.robot) == message.incarnation:
                 self._pulsed(message)
         elif isinstance(message, say.Started):
-            intent = self._state.intents.get(message.intent)
-            if intent and intent.is_open and not intent.started:
+            intent = self._open_intent(message)
+            if intent and not intent.started:
                 started = happened.IntentStarted(intent=intent.id)
                 self._write(started, task=intent.task, cause=intent.number, durable=False)
         elif isinstance(message, say.Ended):
@@ -364,8 +410,22 @@ class Coordinator:
         elif isinstance(message, say.Standing):
             self._stands(message)
 
-    def _see(self, sightings: tuple) -> None:
-        self._memory.take(Sighting.from_json(s) for s in sightings)
+    def _open_intent(self, message: say.Started | say.Ended | say.Standing) -> IntentState | None:
+        """Return the attempt that a robot speaks of, if it is its own and not over."""
+        intent = self._state.intents.get(message.intent)
+        return intent if intent and intent.is_open and intent.robot == message.robot else None
+
+    def _see(self, message: say.Seen | say.Joined | say.Ended) -> None:
+        found = []
+        for plain in message.sightings:
+            try:
+                sighting = Sighting.from_json(plain)
+                if sighting.by != _sender(message):
+                    raise InvalidConfig(f"{sighting.by} saw it, as it says: nobody sees for others")
+                found.append(sighting)
+            except (LoopwrightError, KeyError, TypeError, ValueError) as error:
+                self._drop(f"a sighting of {_sender(message)}", error)
+        self._memory.take(found)
 
     def _pulse(self) -> say.CoordinatorPulse:
         robots = self._state.robots
@@ -405,11 +465,13 @@ class Coordinator:
         return bool(unwanted)
 
     def _joined(self, message: say.Joined) -> None:
-        self._see(message.sightings)
+        self._see(message)
         known = self._state.robots.get(message.robot)
         same = self._incarnations.get(message.robot) == message.incarnation
         if self._cancel_unwanted(message.robot, message.running) and not same:
             return  # it reports again, once it is at rest
+        for contract in message.skills:
+            SkillContract.from_json(contract)  # before it is in the journal, which must be readable
         self._heard_s[message.robot] = time.monotonic()
         if not (known and known.alive and same):
             self._incarnations[message.robot] = message.incarnation
@@ -454,9 +516,9 @@ class Coordinator:
         )
 
     def _ended(self, message: say.Ended) -> None:
-        intent = self._state.intents.get(message.intent)
-        self._see(message.sightings)
-        if intent is None or not intent.is_open or message.intent in self._endings:
+        intent = self._open_intent(message)
+        self._see(message)
+        if intent is None or intent.id in self._endings:
             return
         self._endings[intent.id] = Ending(
             claim=message.claim,
@@ -466,8 +528,8 @@ class Coordinator:
         )
 
     def _stands(self, message: say.Standing) -> None:
-        intent = self._state.intents.get(message.intent)
-        if intent is None or not intent.is_open or message.standing == "running":
+        intent = self._open_intent(message)
+        if intent is None or message.standing == "running":
             return
         if message.standing == "never-heard":
             robot = self._state.robots[intent.robot]
@@ -718,3 +780,7 @@ class Coordinator:
             return "succeeded"  # what was done so far was enough
         doubtful = bool(task.intents) and task.intents[-1].outcome == "unknown"
         return "unknown" if doubtful and truth is None else "failed"
+
+
+def _sender(message: say.Message) -> str:
+    return str(getattr(message, "robot", getattr(message, "by", "somebody")))

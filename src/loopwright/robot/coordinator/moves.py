@@ -190,6 +190,8 @@ class _View:
             held: Resources that are taken.
         """
         attempts = self.task.attempts(step.id)
+        if attempts and (recovery := self._recovery(attempts, step, held)):
+            return recovery
         if attempts and not self._worth_another(attempts, step):
             last = attempts[-1]
             return self._without(
@@ -270,6 +272,33 @@ class _View:
         requires = robot.skills[step.skill].bound(robot.name, step.values).requires
         return tuple(str(c) for c in unmet(requires, self.facts)) or None
 
+    def _recovery(
+        self, attempts: tuple[IntentState, ...], step: Step, held: Collection[str]
+    ) -> _Prospect | None:
+        """Return what the last attempt's own skill says is worth trying when it failed.
+
+        Each of them once after each attempt, in order, until one succeeds; then the step may be
+        tried again. What the robot cannot do, or not now, is passed over.
+        """
+        last = attempts[-1]
+        robot = self.state.robots[last.robot]
+        if not robot.alive or self.state.is_stopped(robot.name):
+            return None
+        for name in last.contract.recovery:
+            recovery = recovery_step(step, len(attempts), name, robot)
+            if recovery is None:
+                continue
+            if tried := self.task.attempts(recovery.id):
+                if tried[-1].outcome == "succeeded":
+                    return None
+                if tried[-1].is_open:
+                    return _Prospect()
+            elif clash(wanted(robot, recovery), held):
+                return _Prospect()
+            elif self._doubts(robot, recovery) is None:
+                return _Prospect(robots=(robot,), instead=recovery)
+        return None
+
     def _worth_another(self, attempts: tuple[IntentState, ...], step: Step) -> bool:
         """Tell whether a step that did not succeed may simply be tried again."""
         last = attempts[-1]
@@ -326,6 +355,8 @@ class _Prospect:
 
     robots: tuple[RobotState, ...] = ()
     """Who could begin it."""
+    instead: Step | None = None
+    """What the first of them begins before, to recover from a failed attempt."""
     look: AskLook | None = None
     verdict: Move | None = None
     """Another plan, or the end of the task."""
@@ -392,6 +423,10 @@ class _Round:
             self.verdicts.setdefault(view.task.id, prospect.verdict)
         elif prospect.look is not None:
             self.found.append(prospect.look)
+        elif prospect.instead is not None:
+            robot = prospect.robots[0]
+            self._held |= wanted(robot, prospect.instead)
+            self.found.append(IssueIntent(view.task.id, prospect.instead, robot.name))
         elif robot := self._chosen(view, step, prospect.robots, planned):
             self._held |= wanted(robot, step)
             self.found.append(IssueIntent(view.task.id, step, robot.name))
@@ -455,3 +490,19 @@ def _waiting_step(task: TaskState, identity: str) -> Step | None:
 def wanted(robot: RobotState, step: Step) -> frozenset[str]:
     """Return what a step would hold if a robot that can do it did."""
     return resources(robot.skills[step.skill], robot.name, step.values)
+
+
+def recovery_step(step: Step, attempt: int, skill: str, robot: RobotState) -> Step | None:
+    """Return the step by which a robot recovers from an attempt; None if it cannot.
+
+    Args:
+        step: What failed; the skill takes the values that have the names of its parameters.
+        attempt: Which attempt at it, from 1.
+        skill: What is worth trying.
+        robot: Who tried.
+    """
+    contract = robot.skills.get(skill)
+    names = {p.name for p in contract.parameters} if contract else set()
+    values = {name: value for name, value in step.values.items() if name in names}
+    recovery = Step(id=f"{step.id}/{skill}/{attempt}", skill=skill, values=values, robot=robot.name)
+    return recovery if can_do(robot, recovery) else None

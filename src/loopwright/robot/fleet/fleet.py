@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,20 +23,23 @@ from loopwright.robot.drivers.warehouse.senses import Camera
 from loopwright.robot.drivers.warehouse.signals import WorldSignals, read_scene
 from loopwright.robot.drivers.warehouse.things import things as warehouse_things
 from loopwright.robot.fleet.processes import RobotProcesses, run_robots
+from loopwright.robot.fleet.release import check_release
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.fleet.warehouse import cell_of, world_folder
 from loopwright.robot.journal.fold import TaskState
 from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.knowledge import Brain
-from loopwright.robot.latch import read_releases, write_releases
+from loopwright.robot.latch import write_releases
 from loopwright.robot.memory.memory import Memory
+from loopwright.robot.memory.things import Things
+from loopwright.robot.wires.desk import Released
 from loopwright.robot.wires.http import make_app
-from loopwright.robot.wires.secret import FleetSecret
-from loopwright.robot.wires.serve import serve
+from loopwright.robot.wires.serve import ServerSettings, serve
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 from loopwright.safety.guard.cell import Cell, run_cell
 from loopwright.safety.guard.signals import LineState
-from loopwright.safety.guard.stops import RELEASE, press_stop, put_release
+from loopwright.safety.guard.stops import press_stop, put_release
+from loopwright.safety.keys import KeyRing
 from loopwright.simulation.warehouse import layout
 
 CAMERA_PERIOD_S = 0.5
@@ -75,27 +78,44 @@ class Fleet:
 
     def stop(self, robot: str | None, *, by: str) -> None:
         """Emergency stop; of everything, the line of the guards first."""
-        if robot is None:
-            press_stop(self.cell.config.signals, by, "the stop of the fleet")
-        self.coordinator.stop(robot, by=by)
+        try:
+            if robot is None:
+                press_stop(self.cell.config.signals, by, "the stop of the fleet")
+        finally:  # a button that does not work keeps no robot from being told
+            self.coordinator.stop(robot, by=by)
 
-    def release(self, robot: str | None, *, by: str, signature: str) -> None:
-        """Release a stop.
+    def release(self, robot: str | None, *, by: str, signature: str) -> Released:
+        """Release a stop: of the robots whose stop is signed for, and of nothing else.
 
         Args:
             robot: Which; None for all, and for the line of their guards.
             by: Who asks.
             signature: What :meth:`FleetSite.sign_releases` returned.
 
+        Returns:
+            What was released.
+
         Raises:
-            DamagedData: The signature is none.
-            SafetyError: The guards did not accept it.
+            InvalidConfig: It is no signed release, or holds none.
+            Untrusted: It is not an operator's, or about no stop that holds now.
+            SafetyError: A stop of the fleet would be released in part, or the guards did not
+                accept it.
         """
-        for signed in read_releases(signature):
-            if signed.statement.kind == RELEASE:
-                put_release(self.cell.config.releases, signed)
-                self.cell.wait_until(LineState.UP)
-        self.coordinator.release(robot, by=by, signature=signature)
+        line = self.site.stop_of_the_line() if robot is None else None
+        ring = KeyRing.read(self.site.ring)
+        checked = check_release(signature, self.site.stops(robot), line, ring)
+        whole = robot is None and not checked.left
+        if not whole and self.coordinator.look_at(lambda state: None in state.stops):
+            raise SafetyError(
+                "the whole fleet is stopped, which is released as a whole; this leaves "
+                f"{', '.join(checked.left) or 'the others'} stopped"
+            )
+        if checked.line is not None:
+            put_release(self.cell.config.releases, checked.line)
+            self.cell.wait_until(LineState.UP)
+        for name in (None,) if whole else checked.robots:
+            self.coordinator.release(name, by=by, signature=signature)
+        return Released(robots=checked.robots, whole=whole)
 
     def wait_for_robots(self, within_s: float = _JOIN_WITHIN_S) -> None:
         """Wait until every robot has reported for work.
@@ -117,17 +137,19 @@ class Fleet:
 def run_fleet(
     folder: Path,
     *,
-    brain: Brain | None = None,
+    brain: Callable[[Things], Brain] = SymbolicBrain,
     on_entry: Callable[[Entry], None] | None = None,
     release: str = "",
+    port: int = 0,
 ) -> Iterator[Fleet]:
     """Run the warehouse fleet for the length of a block.
 
     Args:
         folder: The fleet's folder; a journal in it is gone on with.
-        brain: Makes graphs; the symbolic one by default.
+        brain: Who makes graphs, given what there is.
         on_entry: Told of everything that is written into the journal.
         release: What was found and done about a stop that is still open; it is released then.
+        port: Of its HTTP door; 0 for a free one.
 
     Raises:
         SafetyError: A part did not come up; the message says which and where to look.
@@ -137,10 +159,13 @@ def run_fleet(
     with ExitStack() as stack:
         stack.enter_context(site.alone())
         stack.enter_context(_world(site))
+        cameras = _cameras(site)
+        site.enrol(layout.ROBOTS, [camera.name for camera in cameras])
         cell = stack.enter_context(run_cell(cell_of(site)))
         endpoint = f"tcp/127.0.0.1:{_free_port()}"
-        secret = FleetSecret.read(site.secret)
-        bus = ZenohBus(ZenohSettings(name="coordinator", listen=endpoint), secret)
+        # The cameras of this world are in the process of the coordinator.
+        membership = site.membership("coordinator", *(camera.name for camera in cameras))
+        bus = ZenohBus(ZenohSettings(name="coordinator", listen=endpoint), membership)
         stack.callback(bus.close)
         memory = Memory(site.memory, things)
         stack.callback(memory.close)
@@ -149,7 +174,7 @@ def run_fleet(
         coordinator = Coordinator(
             journal=journal,
             memory=memory,
-            brain=brain or SymbolicBrain(things),
+            brain=brain(things),
             bus=bus,
             on_entry=on_entry,
         )
@@ -160,7 +185,7 @@ def run_fleet(
 
         robots = stack.enter_context(run_robots(site, tuple(layout.ROBOTS), endpoint, bury))
         _raise_the_line(cell, site, release)
-        stack.enter_context(_cameras(site, bus))
+        stack.enter_context(_watching(cameras, bus))
         coordinator.start()
         stack.callback(coordinator.close)
         fleet = Fleet(site, cell, coordinator, memory, bus, robots)
@@ -168,14 +193,16 @@ def run_fleet(
         stack.callback(pictures.close)
         access = Access.read(site.tokens)
         door = make_app(coordinator, memory, access, journal, button=fleet, cameras=pictures)
-        server = stack.enter_context(serve(door))
+        server = stack.enter_context(serve(door, ServerSettings(port=port)))
         fleet.url = server.url
         site.write_address(server.url)
         stack.callback(site.address.unlink, missing_ok=True)
         fleet.wait_for_robots()
-        if release:  # the line is up again; what is left are the robots' own latches
-            signed = site.sign_releases(None, release) if site.stopped() else write_releases()
-            fleet.release(None, by="operator", signature=signed)
+        if release and site.stopped():  # the line is up again; what is left are the robots' own
+            fleet.release(None, by="operator", signature=site.sign_releases(None, release))
+        elif release and coordinator.look_at(lambda state: state.stops):
+            # Nothing holds any more but the journal; what was signed lies beside the line's log.
+            coordinator.release(None, by="operator", signature=write_releases())
         bus.publish(say.ALL_ROBOTS, say.Look(coordinator_epoch=0))
         yield fleet
 
@@ -248,11 +275,15 @@ def _world(site: FleetSite) -> Iterator[None]:
         log.close()
 
 
-@contextmanager
-def _cameras(site: FleetSite, bus: Bus) -> Iterator[None]:
-    """Let the cameras report what they see, regularly and when asked."""
+def _cameras(site: FleetSite) -> list[Camera]:
+    """Return the cameras of the simulated world, one a station."""
     scenes = WorldSignals(world_folder(site)).scene_reader()
-    cameras = [Camera(station, lambda: read_scene(scenes)) for station in layout.STATIONS]
+    return [Camera(station, lambda: read_scene(scenes)) for station in layout.STATIONS]
+
+
+@contextmanager
+def _watching(cameras: Sequence[Camera], bus: Bus) -> Iterator[None]:
+    """Let the cameras report what they see, regularly and when asked."""
     ended = threading.Event()
     lock = threading.Lock()
 

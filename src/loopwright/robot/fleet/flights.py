@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,6 +14,9 @@ import numpy as np
 
 from loopwright.core.errors import DamagedData
 from loopwright.safety.blackbox.flight import Flight, read_flight
+
+_WRITTEN_WITHIN_S = 10.0
+"""Recorders write every second; what has not grown for so long is over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,48 @@ class FlightPart:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """How black boxes fill a disk; a guard that cannot record any more stops its robot."""
+
+    kept_bytes: int
+    """Of all flights of the folder."""
+    grows_bytes_per_s: float
+    free_bytes: int
+
+    @property
+    def lasts_s(self) -> float:
+        """How long there is room, if nothing else fills the disk."""
+        rate = self.grows_bytes_per_s
+        return self.free_bytes / rate if rate else float("inf")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "kept_bytes": self.kept_bytes,
+            "grows_bytes_per_s": self.grows_bytes_per_s,
+            "free_bytes": self.free_bytes,
+            "lasts_s": self.lasts_s if self.grows_bytes_per_s else None,
+        }
+
+
+def recording_of(folder: Path) -> Recording:
+    """Return how the flights of a folder grow, by those that are being written.
+
+    Raises:
+        DamagedData: One has a name that no recorder gave.
+    """
+    kept, rate, now_s = 0, 0.0, time.time()
+    for path in folder.glob("*.flight"):
+        stat = path.stat()
+        kept += stat.st_size
+        if now_s - stat.st_mtime < _WRITTEN_WITHIN_S:
+            rate += stat.st_size / max(1.0, stat.st_mtime - _began_s(path))
+    return Recording(
+        kept_bytes=kept, grows_bytes_per_s=rate, free_bytes=shutil.disk_usage(folder).free
+    )
+
+
 def flight_parts(folder: Path, robot: str, from_s: float, until_s: float) -> list[FlightPart]:
     """Return where a robot's joint commands of a time are recorded, the oldest first.
 
@@ -54,14 +101,30 @@ def flight_parts(folder: Path, robot: str, from_s: float, until_s: float) -> lis
     Raises:
         DamagedData: A flight of that time cannot be read.
     """
+    paths = flights_between(folder, robot, from_s, until_s)
+    parts = [_part(read_once(path), from_s, until_s) for path in paths]
+    return [part for part in parts if part is not None]
+
+
+def flights_between(folder: Path, robot: str, from_s: float, until_s: float) -> list[Path]:
+    """Return the flights of a robot that may tell of a time, by their names, the oldest first.
+
+    Args:
+        folder: Where flights lie.
+        robot: Whose.
+        from_s: Wall clock, seconds since 1970.
+        until_s: Wall clock.
+
+    Raises:
+        DamagedData: One has a name that no recorder gave.
+    """
     began = sorted((_began_s(path), path) for path in folder.glob(f"{robot}-*T*Z.flight"))
     ends = [*(began_s for began_s, _ in began[1:]), float("inf")]
-    parts = [
-        _part(read_once(path), from_s, until_s)
+    return [
+        path
         for (began_s, path), end_s in zip(began, ends, strict=False)
         if began_s <= until_s and end_s >= from_s
     ]
-    return [part for part in parts if part is not None]
 
 
 @lru_cache(maxsize=8)

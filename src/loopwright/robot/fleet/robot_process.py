@@ -1,7 +1,8 @@
 """The process of one robot: ``python -m loopwright.robot.fleet.robot_process SITE ROBOT BUS``.
 
 It holds the robot's agent and cerebellum, is the one policy of its guard, and ends when the fleet
-that started it does. Whatever becomes of it, guard, drive and watchdog are processes of their own.
+that started it does, or when it hears no more. Whatever becomes of it, guard, drive and watchdog
+are processes of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.fleet.warehouse import RobotAgent
-from loopwright.robot.wires.secret import FleetSecret
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 from loopwright.safety.guard.process import Ending
 
@@ -29,11 +29,12 @@ def main() -> None:
     given = parser.parse_args()
     ended, site = Ending(given.parent), FleetSite(given.site)
     settings = ZenohSettings(name=given.robot, connect=(given.bus,))
-    bus = ZenohBus(settings, FleetSecret.read(site.secret))
+    bus = ZenohBus(settings, site.membership(given.robot))
     robot = RobotAgent(site, given.robot, bus)
     robot.start()
     try:
-        while not ended():
+        # One that hears no more is of no use; the fleet starts another.
+        while not (ended() or robot.agent.is_deaf):
             time.sleep(_LOOK_EVERY_S)
     finally:
         robot.close()

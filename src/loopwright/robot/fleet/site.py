@@ -4,7 +4,7 @@
 
     journal.db memory.db      what happened, what was seen
     access.json               tokens by role, for its owner's eyes
-    keys/ ring.json           who may release a stop; the recorders' key; the secret of the bus
+    keys/ ring.json           everybody's own key and the bus's secret; who is trusted with what
     agents/ROBOT.log          what each robot has begun; ROBOT.stop while it is stopped
     flights/ cell/            black boxes; stops and releases
     worlds/                   what the motors of the simulated world were told
@@ -17,7 +17,7 @@ import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,12 @@ from pathlib import Path
 from loopwright.core.digest import digest_bytes
 from loopwright.core.errors import LoopwrightError, SafetyError, StorageError, WorkspaceBusy
 from loopwright.robot.access import Access
-from loopwright.robot.latch import read_stop, sign_release, write_releases
-from loopwright.robot.wires.secret import FleetSecret
+from loopwright.robot.latch import RobotStop, read_stop, sign_release, write_releases
+from loopwright.robot.wires.membership import Membership, enrol
 from loopwright.safety.guard.config import STOP_LOG
 from loopwright.safety.guard.stops import Stop, is_released, newest_stop, read_stop_log
 from loopwright.safety.guard.stops import sign_release as sign_line_release
-from loopwright.safety.keys import Holder, KeyRing, Role, SigningKey
+from loopwright.safety.keys import SigningKey
 
 _SHARED = Path("/dev/shm")
 
@@ -59,14 +59,28 @@ class FleetSite:
                 path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{folder} could not be made: {error}") from error
-        if not site.ring.exists():
-            site._make_keys()
+        if not site.ring.exists():  # later, whoever was taken off the ring stays off it
+            enrol(site.folder, "recorder", "recorder")
+            enrol(site.folder, "operator", "operator")
         if not site.tokens.exists():
             Access.create(site.tokens)
-        if not site.secret.exists():
-            FleetSecret.create(site.secret)
-        KeyRing.read(site.ring)
         return site
+
+    def enrol(self, robots: Iterable[str], cameras: Iterable[str]) -> None:
+        """Give robots, cameras and their coordinator keys of their own, if they have none.
+
+        Raises:
+            InvalidConfig: A name is somebody else's already.
+            Untrusted: The key of one was taken off the ring.
+            StorageError: A key could not be written.
+        """
+        enrol(self.folder, "coordinator", "coordinator")
+        enrol(self.folder, "robot", *robots)
+        enrol(self.folder, "camera", *cameras)
+
+    def membership(self, *names: str) -> Membership:
+        """Return a process's place on the bus; see :meth:`Membership.read`."""
+        return Membership.read(self.folder, *names)
 
     @property
     def journal(self) -> Path:
@@ -98,11 +112,6 @@ class FleetSite:
         """What robots have begun."""
         return self.folder / "agents"
 
-    @property
-    def secret(self) -> Path:
-        """What the processes of the fleet know each other by."""
-        return self.keys / "bus.secret"
-
     def latch(self, robot: str) -> Path:
         """Return the file that is there while a robot is stopped."""
         return self.agents / f"{robot}.stop"
@@ -126,16 +135,20 @@ class FleetSite:
             InvalidConfig: The note is empty.
         """
         key = self.operator_key()
-        names = self.stopped() if robot is None else (robot,)
-        stops = [stop for name in names if (stop := read_stop(self.latch(name), name))]
-        signed = [sign_release(stop, key, note) for stop in stops]
-        if robot is None and (line := self._stop_of_the_line()):
+        signed = [sign_release(stop, key, note) for stop in self.stops(robot)]
+        if robot is None and (line := self.stop_of_the_line()):
             signed.append(sign_line_release(line, key, note))
         if not signed:
             raise SafetyError(f"{robot} is not stopped" if robot else "nothing is stopped")
         return write_releases(*signed)
 
-    def _stop_of_the_line(self) -> Stop | None:
+    def stops(self, robot: str | None) -> list[RobotStop]:
+        """Return the stops of robots that are latched; of one, or of all."""
+        names = self.stopped() if robot is None else (robot,)
+        return [stop for name in names if (stop := read_stop(self.latch(name), name))]
+
+    def stop_of_the_line(self) -> Stop | None:
+        """Return the stop of the guards' line, None if it is released."""
         log = self.cell / STOP_LOG
         events = read_stop_log(log)[0] if log.exists() else []
         return None if is_released(events) else newest_stop(events)
@@ -229,14 +242,3 @@ class FleetSite:
             raise FleetSilent(
                 f"no fleet runs in {self.folder}; start one with: loopwright up tabletop"
             ) from error
-
-    def _make_keys(self) -> None:
-        roles: dict[str, Role] = {"operator": "operator", "recorder": "recorder"}
-        holders = []
-        for name, role in roles.items():
-            path = self.keys / f"{name}.key"
-            if not path.exists():
-                SigningKey.new().write(path)
-            public = SigningKey.read(path).public
-            holders.append(Holder(person=name, public=public, roles=frozenset({role})))
-        self.ring.write_text(json.dumps(KeyRing(holders).to_json(), indent=2))

@@ -119,7 +119,7 @@ class RobotAgent:
                 look=eyes.look,
                 latch=StopLatch(site.latch(robot), robot, KeyRing.read(site.ring)),
             ),
-            log=IntentLog(site.agents / f"{robot}.log"),
+            log=IntentLog(site.agents / f"{robot}.db"),
             bus=bus,
         )
 

@@ -123,7 +123,8 @@ class _Reading:
 
     def _of_an_order(self, event: happened.IntentIssued) -> tuple[str, ...]:
         graph = self.state.tasks[self.task].graph
-        named = graph is not None and graph.step(event.step).robot == event.robot
+        step = next((s for s in graph.steps if s.id == event.step), None) if graph else None
+        named = step is not None and step.robot == event.robot
         others = [
             f"{r.name} ({why})"
             for r in self.state.robots.values()
@@ -131,6 +132,8 @@ class _Reading:
         ]
         free = ", ".join(others) or "no other robot"
         why = "the plan names it" if named else f"it could, and was free; others: {free}"
+        if step is None:
+            why = "its attempt failed, and its skill says that this may help"
         contract = self.state.robots[event.robot].skills[event.skill]
         bound = contract.bound(event.robot, dict(event.values))  # pyright: ignore[reportArgumentType]
         return (
@@ -170,7 +173,7 @@ def account_of(entries: Iterable[Entry], task: str) -> Account:
     """Return everything that happened to a task.
 
     Args:
-        entries: The whole journal, from its beginning.
+        entries: What :meth:`Journal.beside` yields of the task, or more.
         task: Which.
 
     Raises:

@@ -264,14 +264,14 @@ class FleetState:
     @_apply.register
     def _(self, event: happened.TaskPaused, entry: Entry) -> None:
         task = self.tasks[event.task]
-        if task.status == "running":
+        if task.status in ("planning", "running"):
             task.status = "paused"
 
     @_apply.register
     def _(self, event: happened.TaskResumed, entry: Entry) -> None:
         task = self.tasks[event.task]
         if task.status == "paused":
-            task.status = "running"
+            task.status = "running" if task.graph else "planning"
 
     @_apply.register
     def _(self, event: happened.TaskLate, entry: Entry) -> None:

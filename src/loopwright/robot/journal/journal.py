@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loopwright.core.digest import canonical_json
-from loopwright.core.errors import DamagedData, StorageError, WorkspaceBusy
+from loopwright.core.errors import DamagedData
+from loopwright.robot.database import Database
 from loopwright.robot.journal.events import Event, event_from_json
-from loopwright.robot.only_read import connect_to_read
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS events (
@@ -30,6 +27,7 @@ _SCHEMA = (
         BEGIN SELECT raise(ABORT, 'the journal is append-only'); END""",
 )
 VERSION = 2
+_REMEDY = "look at it with the loopwright that wrote it, and let the fleet begin in another folder"
 _OF = {
     "one": "task = :task",
     "one and the fleet": "(task IS NULL OR task = :task)",
@@ -38,6 +36,13 @@ _OF = {
         SELECT task FROM events WHERE kind = 'task-asked' AND task NOT IN (
             SELECT task FROM events WHERE kind = 'task-ended'
             ORDER BY number DESC LIMIT -1 OFFSET :ended)))""",
+    # Until it was over; of an unknown task, everything.
+    "one and what was beside it": """number <= ifnull(
+            (SELECT max(number) FROM events WHERE task = :task AND kind = 'task-ended'), 9e18)
+        AND (task IS NULL OR task IN (
+            SELECT task FROM events WHERE kind = 'task-asked' AND task NOT IN (
+                SELECT task FROM events WHERE kind = 'task-ended' AND number < (
+                    SELECT min(number) FROM events WHERE task = :task))))""",
     "all": "true",
 }
 """Of which tasks events are wanted."""
@@ -68,24 +73,14 @@ class Journal:
 
         Raises:
             StorageError: It cannot be opened or made.
-            DamagedData: The file is no journal, or one of a newer version.
+            DamagedData: The file is no journal, one of another version, or missing where only read.
         """
         self.path = path
-        self._lock = threading.Lock()
-        with self._own_errors():
-            if read_only:
-                self._connection = connect_to_read(path)
-                self._check_version()
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=10.0
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            for statement in _SCHEMA:
-                self._connection.execute(statement)
-            self._check_version()
-            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        self._database = (
+            Database.to_read(path, version=VERSION, remedy=_REMEDY)
+            if read_only
+            else Database(path, _SCHEMA, version=VERSION, remedy=_REMEDY)
+        )
 
     def append(
         self,
@@ -111,40 +106,19 @@ class Journal:
             return ()
         now_s, monotonic_s = time.time(), time.monotonic()
         entries = []
-        with self._lock, self._own_errors():
-            level = "FULL" if durable else "NORMAL"
-            self._connection.execute(f"PRAGMA synchronous = {level}")
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for event in events:
-                    own = getattr(event, "task", None) or task
-                    cursor = self._connection.execute(
-                        "INSERT INTO events (time_s, monotonic_s, kind, task, cause, data)"
-                        " VALUES (?, ?, ?, ?, ?, ?)",
-                        (
-                            now_s,
-                            monotonic_s,
-                            event.KIND,
-                            own,
-                            cause,
-                            canonical_json(event.to_json()).decode(),
-                        ),
-                    )
-                    assert cursor.lastrowid is not None
-                    entries.append(
-                        Entry(
-                            number=cursor.lastrowid,
-                            time_s=now_s,
-                            task=own,
-                            cause=cause,
-                            event=event,
-                        )
-                    )
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.rollback()
-                raise
+        with self._database.change(durable=durable) as connection:
+            for event in events:
+                own = getattr(event, "task", None) or task
+                plain = canonical_json(event.to_json()).decode()
+                cursor = connection.execute(
+                    "INSERT INTO events (time_s, monotonic_s, kind, task, cause, data)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (now_s, monotonic_s, event.KIND, own, cause, plain),
+                )
+                assert cursor.lastrowid is not None
+                entries.append(
+                    Entry(number=cursor.lastrowid, time_s=now_s, task=own, cause=cause, event=event)
+                )
         return tuple(entries)
 
     def sync(self) -> None:
@@ -153,10 +127,7 @@ class Journal:
         Raises:
             StorageError: It may not; nobody may act on it.
         """
-        with self._lock, self._own_errors():
-            # A commit with FULL syncs the log, and with it all commits before.
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        self._database.sync()
 
     def entries(
         self, *, task: str | None = None, since: int = 0, limit: int | None = None
@@ -175,6 +146,14 @@ class Journal:
         """Yield the events of one task and those of no task: who was there, and was stopped."""
         return self._select("one and the fleet", task=task)
 
+    def beside(self, task: str) -> Iterator[Entry]:
+        """Yield what tells why one task went as it did, until it was over.
+
+        These are its own events, those of the tasks that were open at the same time, and those of
+        no task. Of a task that is unknown, all events.
+        """
+        return self._select("one and what was beside it", task=task)
+
     def lately(self, ended: int) -> Iterator[Entry]:
         """Yield what one must know to go on, in a time that does not grow with all that is past.
 
@@ -190,10 +169,7 @@ class Journal:
             "SELECT number, time_s, task, cause, kind, data FROM events"
             f" WHERE number > :since AND {_OF[of]} ORDER BY number LIMIT :limit"
         )
-        with self._lock, self._own_errors():
-            rows = self._connection.execute(
-                query, {"since": since, "limit": limit, **given}
-            ).fetchall()
+        rows = self._database.rows(query, {"since": since, "limit": limit, **given})
         for number, time_s, of_task, cause, kind, data in rows:
             try:
                 plain = json.loads(data)
@@ -209,26 +185,4 @@ class Journal:
 
     def close(self) -> None:
         """Close it; idempotent."""
-        with self._lock:
-            self._connection.close()
-
-    def _check_version(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
-            raise DamagedData(
-                f"{self.path} is a journal of version {version}, this reads {VERSION}: look at it "
-                "with the loopwright that wrote it, and let the fleet begin in another folder"
-            )
-
-    @contextmanager
-    def _own_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise WorkspaceBusy(f"{self.path} is in use by another process") from error
-            raise StorageError(f"{self.path}: {error}; nothing of it was written") from error
-        except sqlite3.DatabaseError as error:
-            raise DamagedData(f"{self.path} is damaged: {error}") from error
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be opened: {error}") from error
+        self._database.close()

@@ -7,12 +7,13 @@ chance that a point with a normal error lies in an interval is computed exactly,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from loopwright.core.errors import UnknownName
+from loopwright.core.errors import InvalidConfig, UnknownName
 from loopwright.robot.logic import Fact, Truth
 from loopwright.robot.memory.estimate import Estimate
 from loopwright.robot.memory.things import Thing, Things
@@ -39,17 +40,61 @@ class Beliefs(Protocol):
 
 
 Observer = Callable[[Beliefs, tuple[str, ...]], Truth]
+Role = Literal["object", "carrier", "robot", "station", "robot or surface"]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """Something that is observed by rules of ours."""
+
+    observer: Observer
+    roles: tuple[Role, ...]
+    """What its arguments are."""
 
 
 def observe(beliefs: Beliefs, fact: Fact) -> Truth:
     """Return whether a ground fact holds by what is believed.
 
+    Of a predicate without a rule here it is what a sensor said of it. What makes no sense is
+    unknown, for skills and plans come from outside; :func:`check_fact` tells what is wrong.
+    """
+    predicate = PREDICATES.get(fact.name)
+    if predicate is None:
+        return beliefs.felt(fact)
+    if not _fits(predicate, fact, beliefs.things):
+        return None
+    return predicate.observer(beliefs, fact.args)
+
+
+def check_fact(fact: Fact, things: Things, *, felt: Collection[str] = ()) -> None:
+    """Refuse a fact that nobody could ever observe.
+
+    Args:
+        fact: Without parameters.
+        things: What there is.
+        felt: Predicates without a rule here that sensors may speak of.
+
     Raises:
         UnknownName: There is no such predicate, or no such thing.
+        InvalidConfig: It has too many arguments, too few, or of another kind.
     """
-    if fact.name not in PREDICATES:
-        raise UnknownName("predicate", fact.name, PREDICATES)
-    return PREDICATES[fact.name](beliefs, fact.args)
+    predicate = PREDICATES.get(fact.name)
+    if predicate is None:
+        if fact.name not in felt:
+            raise UnknownName("predicate", fact.name, {*PREDICATES, *felt})
+        return
+    for name in fact.args:
+        things[name]
+    if not _fits(predicate, fact, things):
+        roles = ", ".join(predicate.roles)
+        raise InvalidConfig(f"{fact} makes no sense; {fact.name} is of {roles}")
+
+
+def _fits(predicate: Predicate, fact: Fact, things: Things) -> bool:
+    return len(fact.args) == len(predicate.roles) and all(
+        name in things and _ROLES[role](things[name])
+        for name, role in zip(fact.args, predicate.roles, strict=True)
+    )
 
 
 def on(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
@@ -89,16 +134,6 @@ def astray(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
     return None if None in found else True
 
 
-def holding(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
-    """Tell whether a robot holds an object, as its hand feels it."""
-    return beliefs.felt(Fact("holding", args))
-
-
-def free_hand(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
-    """Tell whether a robot has a hand free, as its hands feel it."""
-    return beliefs.felt(Fact("free-hand", args))
-
-
 def clear(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
     """Tell whether a surface has room for one more object."""
     surface = beliefs.things[args[0]]
@@ -108,13 +143,25 @@ def clear(beliefs: Beliefs, args: tuple[str, ...]) -> Truth:
     return True if found.count(True) + found.count(None) < surface.capacity else None
 
 
-PREDICATES: dict[str, Observer] = {
-    "on": on,
-    "at": at,
-    "astray": astray,
-    "holding": holding,
-    "free-hand": free_hand,
-    "clear": clear,
+def _felt(name: str) -> Observer:
+    """Return who tells of a predicate what a hand felt."""
+    return lambda beliefs, args: beliefs.felt(Fact(name, args))
+
+
+PREDICATES: Final[Mapping[str, Predicate]] = {
+    "on": Predicate(on, ("object", "carrier")),
+    "at": Predicate(at, ("robot or surface", "station")),
+    "astray": Predicate(astray, ("robot",)),
+    "holding": Predicate(_felt("holding"), ("robot", "object")),
+    "free-hand": Predicate(_felt("free-hand"), ("robot",)),
+    "clear": Predicate(clear, ("carrier",)),
+}
+_ROLES: Final[Mapping[Role, Callable[[Thing], bool]]] = {
+    "object": lambda thing: thing.kind == "object",
+    "carrier": lambda thing: thing.carries,
+    "robot": lambda thing: thing.kind == "robot",
+    "station": lambda thing: thing.kind == "station",
+    "robot or surface": lambda thing: thing.kind in ("robot", "surface"),
 }
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from loopwright.core.errors import DamagedData
-from loopwright.robot.only_read import connect_to_read
+from loopwright.robot.database import Database
+from loopwright.robot.memory.memory import REMEDY, VERSION, read_sighting
 from loopwright.robot.sighting import Sighting
 
 
@@ -26,18 +23,18 @@ def last_sightings(
     Raises:
         DamagedData: The file is missing or no memory.
     """
+    memory = Database.to_read(path, version=VERSION, remedy=REMEDY)
     try:
-        with closing(connect_to_read(path)) as memory:
-            rows = memory.execute(
-                "SELECT sighting FROM sightings WHERE entity = ? AND time_s BETWEEN ? AND ?"
-                " ORDER BY time_s DESC",
-                (entity, from_s, until_s),
-            ).fetchall()
-        found: dict[str, Sighting] = {}
-        for (plain,) in rows:
-            sighting = Sighting.from_json(json.loads(plain))
-            if sighting.pose is not None:
-                found.setdefault(sighting.by, sighting)
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        raise DamagedData(f"{path} cannot be read as a memory: {error}") from error
+        rows = memory.rows(
+            "SELECT min(until_s, ?) AS last_s, sighting FROM sightings"
+            " WHERE entity = ? AND from_s <= ? AND until_s >= ? ORDER BY last_s DESC",
+            (until_s, entity, until_s, from_s),
+        )
+    finally:
+        memory.close()
+    found: dict[str, Sighting] = {}
+    for row in rows:
+        sighting = read_sighting(row, path)
+        if sighting.pose is not None:
+            found.setdefault(sighting.by, sighting)
     return tuple(found.values())

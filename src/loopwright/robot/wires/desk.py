@@ -6,10 +6,11 @@ The desk itself checks no token: each wire does, before it comes here.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from loopwright.core.errors import UnknownName
+from loopwright.core.errors import SafetyError, StorageError, UnknownName
 from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.journal.fold import FleetState, RobotState, TaskStatus
 from loopwright.robot.journal.journal import Journal
@@ -50,15 +51,35 @@ class Whereabouts(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Released:
+    """What a release has ended."""
+
+    robots: tuple[str, ...]
+    """Robots whose stop it was about."""
+    whole: bool
+    """Whether nothing is left that anybody has stopped."""
+
+
 class StopButton(Protocol):
-    """What stops robots, and releases them again; by default the coordinator itself."""
+    """What stops robots, and releases them again."""
 
     def stop(self, robot: str | None, *, by: str) -> None:
-        """Stop one robot, or all."""
+        """Stop one robot, or all: first the robots, then everything that may wait.
+
+        Raises:
+            UnknownName: There is no such robot; whoever bears that name was told all the same.
+            StorageError: The robots were told, but it could not be written down.
+        """
         ...
 
-    def release(self, robot: str | None, *, by: str, signature: str) -> None:
-        """Hand on a signed release of one robot, or of all."""
+    def release(self, robot: str | None, *, by: str, signature: str) -> Released:
+        """Check a signed release of one robot, or of all; then write it down and hand it on.
+
+        Raises:
+            InvalidConfig: It is no signed release, or holds none.
+            Untrusted: It is not an operator's, or about another stop; nothing was released.
+        """
         ...
 
 
@@ -98,16 +119,28 @@ class Desk:
             coordinator: At work already.
             memory: Where things are.
             journal: What the coordinator writes; only read here.
-            button: What a stop presses, if more than the coordinator (the line of the guards).
+            button: What a stop presses, if more than the coordinator (the line of the guards),
+                and what checks a release; without one nothing is released here.
             cameras: What there is to be seen.
         """
-        self._button: StopButton = button or coordinator
+        self._button = button
+        self._press = (button or coordinator).stop
+        self._told: dict[str | None, str] = {}
+        """Stops that were told and are not in the journal (yet), with who pressed them."""
         self._cameras = cameras
         self._glance: tuple[float, Plain] | None = None
         self._coordinator, self._memory, self._journal = coordinator, memory, journal
         self._read = coordinator.look_at
 
     # Looking -------------------------------------------------------------------------------------
+
+    @property
+    def failure(self) -> str | None:
+        """Why nobody directs the fleet any more; None while somebody does."""
+        error = self._coordinator.failure
+        if error is None:
+            return None
+        return f"the coordinator has stopped: {error or type(error).__name__}"
 
     def tasks(self, *, status: TaskStatus | None = None, limit: int = 100) -> list[Plain]:
         """Return the newest tasks, the oldest of them first."""
@@ -134,27 +167,61 @@ class Desk:
         """
         return views.task_summary(self._coordinator.task(identity))
 
-    def roboos_plan(self, identity: str) -> Plain:
-        """Return the plan of a task in RoboOS's form."""
-        return views.roboos_plan(self._coordinator.task(identity).graph)
+    def awaited(self, identity: str) -> Plain:
+        """Return how a task ended, or stands while somebody goes on with it.
 
-    def robots(self) -> list[Plain]:
-        """Return all robots, the lost ones too."""
-        return self._read(lambda s: [views.robot_view(r, s) for r in s.robots.values()])
+        Raises:
+            UnknownName: There is no such task.
+            StorageError: It is open, and nobody directs the fleet any more.
+        """
+        failure, stands = self.failure, self.result(identity)
+        if failure and stands["status"] != "ended":
+            raise StorageError(f"{failure}; nobody goes on with {identity}")
+        return stands
+
+    def roboos_plan(self, identity: str) -> Plain | None:
+        """Return the plan of a task in RoboOS's form; None if it has none."""
+        graph = self._coordinator.task(identity).graph
+        return views.roboos_plan(graph) if graph else None
+
+    def robots(self) -> Plain:
+        """Return all robots, the lost ones too, and why nobody directs them if nobody does."""
+        failure = self.failure
+
+        def read(state: FleetState) -> list[Plain]:
+            return [
+                views.robot_view(r, state, self._stopped_by(r.name, state), failure)
+                for r in state.robots.values()
+            ]
+
+        return {"robots": self._read(read), "failure": failure}
 
     def roboos_robots(self) -> list[Plain]:
-        """Return the robots at work in RoboOS's form."""
+        """Return the robots at work in RoboOS's form, which has no word for the undirected.
+
+        Raises:
+            StorageError: Nobody directs them any more.
+        """
+        self.check_directed()
         return self._read(views.roboos_robots)
 
-    def skills(self) -> dict[str, tuple[SkillContract, tuple[str, ...]]]:
-        """Return the skills of the robots at work, with who has them."""
+    def check_directed(self) -> None:
+        """Pass if somebody directs the fleet.
 
-        def read(state: FleetState) -> dict[str, tuple[SkillContract, tuple[str, ...]]]:
-            found: dict[str, tuple[SkillContract, tuple[str, ...]]] = {}
-            for robot in _at_work(state).values():
+        Raises:
+            StorageError: Nobody does.
+        """
+        if failure := self.failure:
+            raise StorageError(failure)
+
+    def skills(self) -> dict[str, dict[str, SkillContract]]:
+        """Return the skills of the robots at work: name to robot to what that robot promises."""
+
+        def read(state: FleetState) -> dict[str, dict[str, SkillContract]]:
+            found: dict[str, dict[str, SkillContract]] = {}
+            for owner, robot in sorted(_at_work(state).items()):  # not as they happened to join
                 for name, contract in robot.skills.items():
-                    first, owners = found.get(name, (contract, ()))
-                    found[name] = (first, (*owners, robot.name))
+                    found.setdefault(name, {})[owner] = contract
             return found
 
         return self._read(read)
@@ -197,6 +264,8 @@ class Desk:
             for t in self._memory.things
         ]
 
+        failure = self.failure
+
         def read(state: FleetState) -> Plain:
             contracts = _contracts(state)
             newest = list(islice(state.newest_tasks(), _TASKS_SHOWN))[::-1]
@@ -205,7 +274,12 @@ class Desk:
             return {
                 "number": state.number,
                 "time_s": now_s,
-                "robots": [views.robot_glance(r, state) for _, r in sorted(state.robots.items())],
+                "failure": failure,
+                "unheard": dict(self._coordinator.unheard),
+                "robots": [
+                    views.robot_glance(r, state, self._stopped_by(name, state), failure)
+                    for name, r in sorted(state.robots.items())
+                ],
                 "tasks": [views.task_view(t, contracts) for t in (*older, *newest)],
                 "things": things,
                 "cameras": list(self.cameras()),
@@ -243,7 +317,13 @@ class Desk:
     # Acting --------------------------------------------------------------------------------------
 
     def ask(
-        self, instruction: str, *, by: str, graph: Any = None, deadline_s: float | None = None
+        self,
+        instruction: str,
+        *,
+        by: str,
+        graph: Any = None,
+        deadline_s: float | None = None,
+        task: str | None = None,
     ) -> str:
         """Take on a task; durable when this returns.
 
@@ -252,9 +332,11 @@ class Desk:
             by: Who asks.
             graph: How, as plain data; None leaves it to the brain.
             deadline_s: Seconds from now until it should be over.
+            task: The id that the caller gives it; None for a new one.
 
         Raises:
-            InvalidConfig: The graph is none, or the deadline no time to come.
+            InvalidConfig: The graph is none, the deadline no time to come, or there is a task of
+                that id.
             NoPlan: The graph cannot be carried out.
             StorageError: Nothing was taken on.
         """
@@ -262,7 +344,9 @@ class Desk:
         if graph is not None:
             robots = self._read(_at_work)
             read = read_graph(graph, robots, self._memory.things, self._memory.symbols())
-        return self._coordinator.ask(instruction, by=by, graph=read, deadline_s=deadline_s)
+        return self._coordinator.ask(
+            instruction, by=by, graph=read, deadline_s=deadline_s, task=task
+        )
 
     def cancel(self, task: str, *, by: str) -> Plain:
         """Stop a task, and return how it stands."""
@@ -280,26 +364,48 @@ class Desk:
         return self.result(task)
 
     def stop(self, robot: str | None, *, by: str) -> Plain:
-        """Stop one robot or all, now.
+        """Stop one robot or all, now; nothing is looked up or waited for before it is pressed.
 
         Raises:
-            UnknownName: There is no such robot; nothing was stopped.
+            UnknownName: There is no such robot; whoever bears that name was told all the same.
             StorageError: The robots were told, but it could not be written down.
         """
-        self._know(robot)
-        self._button.stop(robot, by=by)
+        self._told[robot], self._glance = by, None
+        try:
+            self._press(robot, by=by)
+        except StorageError as error:  # the journal does not know, so it is shown from here
+            who = robot or "all robots"
+            raise StorageError(f"{who} told to stop, which is not written down: {error}") from error
+        except UnknownName:
+            self._told.pop(robot, None)
+            raise
+        self._told.pop(robot, None)
         return {"stopped": robot or "all"}
 
     def release(self, robot: str | None, *, by: str, signature: str) -> Plain:
-        """Hand a signed release on to one robot or all; each checks the signature itself."""
-        self._know(robot)
-        self._button.release(robot, by=by, signature=signature)
-        return {"released": robot or "all"}
+        """Have a signed release checked, written down and handed on to the robots it is about.
 
-    def _know(self, robot: str | None) -> None:
+        Raises:
+            InvalidConfig: It is no signed release, or holds none.
+            SafetyError: It is not an operator's, is about another stop, or nobody here can tell.
+            UnknownName: There is no such robot.
+        """
+        if self._button is None:
+            raise SafetyError("nobody here can check the signature of a release, so none is taken")
         names = self._read(lambda s: tuple(s.robots))
         if robot is not None and robot not in names:
             raise UnknownName("robot", robot, names)
+        released = self._button.release(robot, by=by, signature=signature)
+        for name in tuple(self._told) if released.whole else released.robots:
+            self._told.pop(name, None)
+        return {"released": list(released.robots), "whole": released.whole}
+
+    def _stopped_by(self, robot: str, state: FleetState) -> str:
+        """Return who stopped a robot, by the journal or by what was told and is not in it."""
+        if why := state.why_stopped(robot):
+            return why
+        by = self._told.get(robot) or self._told.get(None)
+        return f"{by}, not in the journal" if by else ""
 
 
 def _at_work(state: FleetState) -> dict[str, RobotState]:

@@ -19,8 +19,10 @@ from loopwright.core.errors import (
     InvalidConfig,
     LoopwrightError,
     MissingExtra,
+    SafetyError,
     StorageError,
     UnknownName,
+    Untrusted,
     UsageError,
     WorkspaceBusy,
 )
@@ -29,6 +31,7 @@ from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.knowledge import NoPicture, NoPlan
 from loopwright.robot.wires.desk import Cameras, Desk, StopButton, Whereabouts
+from loopwright.robot.wires.publication import Publication
 
 try:
     from starlette.applications import Starlette
@@ -75,7 +78,8 @@ def make_app(
         access: The tokens.
         journal: What the coordinator writes; only read here.
         mcp: Whether the tools of :mod:`loopwright.robot.wires.mcp_server` are at ``/mcp``.
-        button: What a stop presses, if more than the coordinator (the line of the guards).
+        button: What a stop presses, if more than the coordinator (the line of the guards), and
+            what checks a release; without one every release is refused.
         cameras: What there is to be seen.
 
     Raises:
@@ -139,34 +143,20 @@ async def _publish_task(door: Door, request: Request, role: AccessRole) -> Respo
     wanted = given["task"] if isinstance(given["task"], list) else [given["task"]]
     if not wanted or not all(isinstance(text, str) and text.strip() for text in wanted):
         raise HTTPException(400, "'task' is a text, or a list of texts that are not empty")
-    ids, plans = [], []
-    for text in wanted:
-        task = await run_in_threadpool(door.desk.ask, text, by=f"{role} over publish_task")
-        await door.patience.until(lambda t=task: not _is_planning(door.desk, t), PLAN_WITHIN_S)
-        stands = door.desk.result(task)
-        if stands["refused"]:
-            raise NoPlan(stands["reason"])
-        ids.append(task)
-        plans.append(door.desk.roboos_plan(task))
-    answer = {
-        "status": "success",
-        "message": "Task published successfully",
-        "data": plans[0] if len(plans) == 1 else plans,
-        "tasks": ids,
-    }
-    return JSONResponse(answer)
-
-
-def _is_planning(desk: Desk, task: str) -> bool:
-    return desk.result(task)["status"] == "planning"
+    publication = Publication(door.desk, role, given.get("task_id"))
+    await run_in_threadpool(publication.ask, wanted)
+    await door.patience.until(publication.is_planned, PLAN_WITHIN_S)
+    code, answer = await run_in_threadpool(publication.answer)
+    return JSONResponse(answer, status_code=code)
 
 
 async def _publish_task_lives(door: Door, request: Request, role: AccessRole) -> Response:
+    door.desk.check_directed()
     return JSONResponse({"statis": "success"})  # as RoboOS spells it
 
 
 async def _robot_status(door: Door, request: Request, role: AccessRole) -> Response:
-    return JSONResponse(door.desk.roboos_robots())
+    return JSONResponse(await run_in_threadpool(door.desk.roboos_robots))
 
 
 async def _system_status(door: Door, request: Request, role: AccessRole) -> Response:
@@ -217,11 +207,11 @@ async def _tasks(door: Door, request: Request, role: AccessRole) -> Response:
         raise HTTPException(400, f"status={given['status']!r}; known: {list(_STATUSES)}")
     if not 1 <= given.get("limit", 1) <= 1000:
         raise HTTPException(400, f"limit={given['limit']} is not between 1 and 1000")
-    return JSONResponse({"tasks": door.desk.tasks(**given)})
+    return JSONResponse({"tasks": await run_in_threadpool(partial(door.desk.tasks, **given))})
 
 
 async def _task(door: Door, request: Request, role: AccessRole) -> Response:
-    return JSONResponse(door.desk.task(request.path_params["task"]))
+    return JSONResponse(await run_in_threadpool(door.desk.task, request.path_params["task"]))
 
 
 async def _result(door: Door, request: Request, role: AccessRole) -> Response:
@@ -229,8 +219,8 @@ async def _result(door: Door, request: Request, role: AccessRole) -> Response:
     if not 0.0 <= wait_s <= LONGEST_WAIT_S:
         raise HTTPException(400, f"wait_s={wait_s:g} is not between 0 and {LONGEST_WAIT_S:g}")
     task = request.path_params["task"]
-    await door.patience.until(lambda: door.desk.result(task)["status"] == "ended", wait_s)
-    stands = door.desk.result(task)
+    await door.patience.until(lambda: door.desk.awaited(task)["status"] == "ended", wait_s)
+    stands = await run_in_threadpool(door.desk.awaited, task)
     return JSONResponse(stands, status_code=200 if stands["status"] == "ended" else 202)
 
 
@@ -244,7 +234,7 @@ async def _change(name: str, door: Door, request: Request, role: AccessRole) -> 
 
 
 async def _robots(door: Door, request: Request, role: AccessRole) -> Response:
-    return JSONResponse({"robots": door.desk.robots()})
+    return JSONResponse(await run_in_threadpool(door.desk.robots))
 
 
 async def _stop(door: Door, request: Request, role: AccessRole) -> Response:
@@ -306,7 +296,7 @@ async def _events(door: Door, request: Request, role: AccessRole) -> Response:
             since = int(last)
         except ValueError as error:
             raise HTTPException(400, f"Last-Event-ID {last!r} is no number") from error
-    begin = door.desk.newest() if since is None else since
+    begin = await run_in_threadpool(door.desk.newest) if since is None else since
     return StreamingResponse(
         _stream(door, request, begin),
         media_type="text/event-stream",
@@ -336,6 +326,8 @@ _CODES: tuple[tuple[type[LoopwrightError], int, str], ...] = (
     (NoPlan, 422, "refused"),
     (InvalidConfig, 400, "invalid"),
     (UsageError, 400, "invalid"),
+    (Untrusted, 403, "untrusted"),
+    (SafetyError, 409, "still-stopped"),
     (NoPicture, 503, "no-picture"),
     (StorageError, 503, "not-written"),
     (WorkspaceBusy, 503, "busy"),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from loopwright.core.errors import LoopwrightError, MissingExtra
@@ -18,7 +19,7 @@ from loopwright.robot.access import Access, AccessRole, NotAllowedHere
 from loopwright.robot.wires.desk import Desk
 from loopwright.robot.wires.gate import role_of
 from loopwright.robot.wires.patience import Patience
-from loopwright.robot.wires.tools import Caller, FleetTool, tools_of
+from loopwright.robot.wires.tools import FIXED, Caller, FleetTool, tools_of
 from loopwright.robot.wires.views import Plain
 
 try:
@@ -55,13 +56,16 @@ def make_server(desk: Desk, access: Access, patience: Patience) -> Server[Any]:
         return role_of(context.request.scope, access, wanted)
 
     async def list_tools(context: Any, _: Any) -> types.ListToolsResult:
+        known = await run_in_threadpool(tools_of, desk)
         return types.ListToolsResult(
-            tools=[_announced(t) for t in tools_of(desk).values() if _allowed(may, context, t)]
+            tools=[_announced(t) for t in known.values() if _allowed(may, context, t)]
         )
 
     async def call_tool(context: Any, call: types.CallToolRequestParams) -> types.CallToolResult:
         try:
-            tool = tools_of(desk).get(call.name)
+            tool = FIXED.get(call.name)
+            if tool is None:
+                tool = (await run_in_threadpool(tools_of, desk)).get(call.name)
             if tool is None:
                 may(context, "observe")
                 return _error("unknown", f"there is no tool {call.name!r}")

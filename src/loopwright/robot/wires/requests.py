@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from loopwright.core.errors import InvalidConfig
+from loopwright.robot.wires.plain import read_plain
 
 LARGEST_BODY_BYTES = 256 * 1024
 
@@ -34,7 +36,8 @@ async def body_of(
         required: Those that must be there.
 
     Raises:
-        HTTPException: 413 too large, 400 no JSON object or not these fields.
+        HTTPException: 413 too large, 400 no JSON object, not these fields, or a text or number in
+            it that could not be written down.
     """
     raw = b""
     async for block in request.stream():
@@ -42,9 +45,9 @@ async def body_of(
         if len(raw) > LARGEST_BODY_BYTES:
             raise HTTPException(413, f"the body is larger than {LARGEST_BODY_BYTES} bytes")
     try:
-        data = json.loads(raw, parse_constant=_refuse_constant) if raw else {}
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the body is no JSON: {error}") from error
+        data = read_plain(raw) if raw else {}
+    except InvalidConfig as error:
+        raise HTTPException(400, f"the body cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise HTTPException(400, f"the body is {_called(type(data))}, expected an object")
     _refuse_unknown(data, fields)
@@ -87,7 +90,3 @@ def _check(name: str, value: Any, kinds: Field) -> None:
 
 def _called(kind: type) -> str:
     return _WORDS.get(kind, kind.__name__)
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")

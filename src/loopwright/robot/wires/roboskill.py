@@ -105,7 +105,7 @@ class SkillFileRunner:
 
         Args:
             file: Which, and how.
-            look: What sees the world around the robot.
+            look: What sees the world around the robot; its sightings are by the robot, by name.
             check_release: Raises unless a stop may be released, given who and a signature.
 
         Raises:

@@ -1,8 +1,8 @@
 """A bridge to ROS 2 without ROS: its messages over Zenoh, as rmw_zenoh lays them out.
 
-It tells ROS what robots do (joint states, transforms, texts), and hears velocity commands if it was
-opened with a token that may operate. ROS 2 itself has no roles: whoever is on its network may send
-``/cmd_vel``. So a bridge that should not be steered is opened with a token that may only observe.
+It tells ROS what robots do (joint states, transforms, texts), and hears velocities and texts if it
+was opened with a token that may operate. ROS 2 itself has no roles: whoever is on its network may
+send ``/cmd_vel``. So a bridge that should not be steered is opened with a token that may observe.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from loopwright.core.errors import InvalidConfig, MissingExtra
 from loopwright.robot.access import Access
+from loopwright.robot.bus import Failures
 from loopwright.robot.wires.ros2_names import Attachment, Node, NotFromRos, Topic, gid_of
-from loopwright.robot.wires.zenoh_bus import ANY_LOOPBACK_PORT, check_endpoints
+from loopwright.robot.wires.zenoh_bus import (
+    ANY_LOOPBACK_PORT,
+    UNTIL_THEY_ARE_THERE,
+    check_endpoints,
+)
 
 if TYPE_CHECKING:
     import zenoh
@@ -31,6 +36,8 @@ JOINT_STATE = "sensor_msgs/msg/JointState"
 TWIST = "geometry_msgs/msg/Twist"
 TEXT = "std_msgs/msg/String"
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
+
+_Heard = TypeVar("_Heard")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +116,7 @@ class RosBridge:
         )
         self._numbers = itertools.count(1)
         self._dropped: Counter[str] = Counter()
+        self._failures = Failures()
         self._kept: list[Any] = [self.announce(self.node.token("NN", 0))]
 
     # Telling -------------------------------------------------------------------------------------
@@ -164,10 +172,17 @@ class RosBridge:
     # Hearing -------------------------------------------------------------------------------------
 
     def on_velocity(self, name: str, hear: Callable[[VelocityCommand], None]) -> Callable[[], None]:
-        """Call ``hear`` with every fresh command on a topic, in a thread of Zenoh's.
+        """Call ``hear`` with every fresh ``Twist`` on a topic; see :meth:`on_text`.
 
-        Commands of one publisher are heard in order; one that is stale, repeated, overtaken, not
-        finite or no Twist is dropped and counted.
+        One that is not finite is dropped and counted too.
+        """
+        return self._on(name, TWIST, _velocity, hear)
+
+    def on_text(self, name: str, hear: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``hear`` with every fresh text on a topic, in a thread of Zenoh's.
+
+        Messages of one publisher are heard in order; one that is stale, repeated, overtaken, or of
+        another type is dropped and counted.
 
         Returns:
             How to end that.
@@ -175,29 +190,17 @@ class RosBridge:
         Raises:
             NotAllowedHere: The token of this bridge may not operate.
         """
-        self._access.require(self._access_token, "operate")
-        topic = self.topic(name, TWIST)
-        newest: dict[bytes, int] = {}
-
-        def arrived(sample: zenoh.Sample) -> None:
-            try:
-                hear(self._velocity(sample, newest))
-            except _Dropped as error:
-                self._dropped[str(error)] += 1
-
-        subscriber = self._session.declare_subscriber(topic.key, arrived)
-        token = self.announce(self.node.token("MS", next(self._numbers), topic))
-
-        def end() -> None:
-            subscriber.undeclare()
-            token.undeclare()
-
-        return end
+        return self._on(name, TEXT, lambda message, age_s: str(message.data), hear)
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many commands were not heard, by why."""
+        """How many messages were not heard, by why."""
         return dict(self._dropped)
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Topic to how often whoever hears its messages failed at one."""
+        return self._failures.counts
 
     def close(self) -> None:
         """Leave the network; idempotent."""
@@ -234,24 +237,51 @@ class RosBridge:
 
     # Within --------------------------------------------------------------------------------------
 
-    def _velocity(self, sample: zenoh.Sample, newest: dict[bytes, int]) -> VelocityCommand:
+    def _on(
+        self,
+        name: str,
+        type_name: str,
+        read: Callable[[Any, float], _Heard],
+        hear: Callable[[_Heard], None],
+    ) -> Callable[[], None]:
+        self._access.require(self._access_token, "operate")
+        topic = self.topic(name, type_name)
+        newest: dict[bytes, int] = {}
+
+        def arrived(sample: zenoh.Sample) -> None:
+            with self._failures.noted(name):
+                try:
+                    heard = read(*self._fresh(sample, type_name, newest))
+                except _Dropped as error:
+                    self._dropped[str(error)] += 1
+                    return
+                hear(heard)
+
+        subscriber = self._session.declare_subscriber(topic.key, arrived)
+        token = self.announce(self.node.token("MS", next(self._numbers), topic))
+
+        def end() -> None:
+            subscriber.undeclare()
+            token.undeclare()
+
+        return end
+
+    def _fresh(
+        self, sample: zenoh.Sample, type_name: str, newest: dict[bytes, int]
+    ) -> tuple[Any, float]:
+        """Return a message and its age in seconds by the clock of the sender."""
         with _said_to_be("malformed", NotFromRos, self._types_error()):
             beside = Attachment.from_bytes(
                 sample.attachment.to_bytes() if sample.attachment else b""
             )
-            twist = self._types.deserialize_cdr(sample.payload.to_bytes(), TWIST)
+            message = self._types.deserialize_cdr(sample.payload.to_bytes(), type_name)
         age_s = (time.time_ns() - beside.time_ns) / 1e9
         if abs(age_s) > self._settings.fresh_s:
             raise _Dropped("stale")
         if beside.sequence <= newest.get(beside.gid, 0):
             raise _Dropped("repeated")
         newest[beside.gid] = beside.sequence
-        linear, angular = (
-            np.array([v.x, v.y, v.z], np.float64) for v in (twist.linear, twist.angular)
-        )
-        if not (np.isfinite(linear).all() and np.isfinite(angular).all()):
-            raise _Dropped("not-finite")
-        return VelocityCommand(linear, angular, age_s)
+        return message, age_s
 
     def _types_error(self) -> type[Exception]:
         from rosbags.serde import SerdeError
@@ -282,8 +312,7 @@ class RosBridge:
             "mode": "peer",
             "listen/endpoints": [self._settings.listen],
             "connect/endpoints": list(self._settings.connect),
-            "connect/timeout_ms": 0,
-            "connect/exit_on_failure": False,
+            **UNTIL_THEY_ARE_THERE,
             "scouting/multicast/enabled": False,
             "scouting/gossip/enabled": True,
         }.items():
@@ -295,7 +324,14 @@ class RosBridge:
 
 
 class _Dropped(Exception):
-    """A command that is not heard; the text is why."""
+    """A message that is not heard; the text is why."""
+
+
+def _velocity(twist: Any, age_s: float) -> VelocityCommand:
+    linear, angular = (np.array([v.x, v.y, v.z], np.float64) for v in (twist.linear, twist.angular))
+    if not (np.isfinite(linear).all() and np.isfinite(angular).all()):
+        raise _Dropped("not-finite")
+    return VelocityCommand(linear, angular, age_s)
 
 
 @contextmanager

@@ -16,9 +16,11 @@ from starlette.concurrency import run_in_threadpool
 
 from loopwright.core.errors import InvalidConfig
 from loopwright.robot.access import AccessRole
-from loopwright.robot.skill import SkillContract
+from loopwright.robot.logic import Condition
+from loopwright.robot.skill import Parameter, SkillContract
 from loopwright.robot.wires.desk import Desk
 from loopwright.robot.wires.patience import Patience
+from loopwright.robot.wires.plain import check_plain
 from loopwright.robot.wires.views import Plain
 
 LONGEST_WAIT_S = 60.0
@@ -80,8 +82,9 @@ class FleetTool:
         """Check the arguments and act.
 
         Raises:
-            InvalidConfig: An argument is missing, unknown or unfit.
+            InvalidConfig: An argument is missing, unknown or unfit, or could not be written down.
         """
+        check_plain(dict(arguments))
         self._check(arguments)
         return await self.act(caller, dict(arguments))
 
@@ -103,64 +106,91 @@ class FleetTool:
 
 def tools_of(desk: Desk) -> dict[str, FleetTool]:
     """Return all tools by name: the fixed ones, and the skills of the robots at work now."""
-    skills = [_skill_tool(c, robots) for c, robots in desk.skills().values()]
-    return {tool.name: tool for tool in (*_FIXED, *skills)}
+    skills = [tool for name, has in desk.skills().items() for tool in _skill_tools(name, has)]
+    return {**FIXED, **{tool.name: tool for tool in skills}}
 
 
 # Skills ------------------------------------------------------------------------------------------
 
+Contracts = Mapping[str, SkillContract]
+"""Robots that have a skill, each with what it promises itself."""
 
-def _skill_tool(contract: SkillContract, robots: tuple[str, ...]) -> FleetTool:
+
+def _skill_tools(name: str, contracts: Contracts) -> list[FleetTool]:
+    """Return the tools of a skill: one, unless robots take other parameters for that name."""
+    alike: dict[tuple[Parameter, ...], dict[str, SkillContract]] = {}
+    for robot, contract in contracts.items():
+        alike.setdefault(contract.parameters, {})[robot] = contract
+    first, *others = alike.values()
+    title = f"{SKILL_PREFIX}{name}"
+    return [
+        _skill_tool(title, first),
+        *(_skill_tool(f"{title}_of_{next(iter(other))}", other) for other in others),
+    ]
+
+
+def _skill_tool(title: str, contracts: Contracts) -> FleetTool:
+    parameters = next(iter(contracts.values())).parameters
     properties = {
         p.name: {
             "type": "number" if p.kind == "number" else "string",
             "description": "a number" if p.kind == "number" else f"name of: {p.kind}",
         }
-        for p in contract.parameters
+        for p in parameters
     }
-    robot = {"type": "string", "enum": list(robots), "description": "who does it"}
+    robot = {"type": "string", "enum": list(contracts), "description": "who does it"}
     return FleetTool(
-        name=f"{SKILL_PREFIX}{contract.name}",
+        name=title,
         role="operate",
-        description=_described(contract, robots),
+        description=_described(contracts),
         # A parameter may be called like one of ours; then it is the parameter.
         properties={"robot": robot, "wait_s": _WAIT, **properties},
-        required=tuple(p.name for p in contract.parameters),
+        required=tuple(p.name for p in parameters),
         judged=True,
-        act=partial(_run_skill, contract, robots),
+        act=partial(_run_skill, contracts),
     )
 
 
-def _described(contract: SkillContract, robots: tuple[str, ...]) -> str:
+def _described(contracts: Contracts) -> str:
+    promises: dict[str, list[str]] = {}
+    for robot, contract in contracts.items():
+        promises.setdefault(_promise(contract), []).append(robot)
+    first = next(iter(contracts.values()))
+    told = (f"{promise} Robots: {', '.join(robots)}." for promise, robots in promises.items())
+    return " ".join((first.summary or first.name, *told))
+
+
+def _promise(contract: SkillContract) -> str:
     requires = ", ".join(map(str, contract.requires)) or "nothing"
     ensures = ", ".join(map(str, contract.ensures)) or (
         "nothing that could be observed, so the outcome is unknown at best"
     )
-    return (
-        f"{contract.summary or contract.name} Requires: {requires}. Ensures: {ensures}. "
-        f"At most {contract.longest_s:g} s. Robots: {', '.join(robots)}."
-    ).strip()
+    return f"Requires: {requires}. Ensures: {ensures}. At most {contract.longest_s:g} s."
 
 
-async def _run_skill(
-    contract: SkillContract, robots: tuple[str, ...], caller: Caller, given: Plain
-) -> Plain:
-    own = {p.name for p in contract.parameters}
+async def _run_skill(contracts: Contracts, caller: Caller, given: Plain) -> Plain:
+    own = [p.name for p in next(iter(contracts.values())).parameters]
     values = {name: given[name] for name in own}
     robot = given.get("robot") if "robot" not in own else None
-    robot = robot or (robots[0] if len(robots) == 1 else None)
+    robot = robot or (next(iter(contracts)) if len(contracts) == 1 else None)
+    able = {robot: contracts[robot]} if robot else contracts
     names = {k: str(v) for k, v in values.items()} | ({"robot": robot} if robot else {})
-    goal = [c.bind(names) for c in contract.ensures]
+    name = next(iter(able.values())).name
     graph = {
-        "steps": [{"id": "s1", "skill": contract.name, "values": values, "robot": robot}],
-        # What depends on who does it is no goal while that is open.
-        "goal": [str(c) for c in goal if not c.fact.free],
-        "reading": f"{contract.name} as called",
+        "steps": [{"id": "s1", "skill": name, "values": values, "robot": robot}],
+        "goal": [str(condition) for condition in _ensured_by_all(able, names)],
+        "reading": f"{name} as called",
     }
-    said = f"{contract.name}({', '.join(map(str, values.values()))})"
+    said = f"{name}({', '.join(map(str, values.values()))})"
     task = await run_in_threadpool(caller.desk.ask, said, by=caller.by, graph=graph)
     wait_s = given.get("wait_s", LONGEST_WAIT_S) if "wait_s" not in own else LONGEST_WAIT_S
     return await _ended(caller, task, wait_s)
+
+
+def _ensured_by_all(contracts: Contracts, names: Mapping[str, str]) -> list[Condition]:
+    """Return what holds afterwards whoever does it; what depends on that is no goal."""
+    first, *others = ([c.bind(names) for c in known.ensures] for known in contracts.values())
+    return [c for c in first if not c.fact.free and all(c in other for other in others)]
 
 
 # Tasks -------------------------------------------------------------------------------------------
@@ -182,16 +212,16 @@ async def _result(caller: Caller, given: Plain) -> Plain:
 
 
 async def _ended(caller: Caller, task: str, wait_s: float) -> Plain:
-    await caller.patience.until(lambda: caller.desk.result(task)["status"] == "ended", wait_s)
-    return caller.desk.result(task)
+    await caller.patience.until(lambda: caller.desk.awaited(task)["status"] == "ended", wait_s)
+    return await run_in_threadpool(caller.desk.awaited, task)
 
 
 async def _tasks(caller: Caller, given: Plain) -> Plain:
-    return {"tasks": caller.desk.tasks(**given)}
+    return {"tasks": await run_in_threadpool(partial(caller.desk.tasks, **given))}
 
 
 async def _task(caller: Caller, given: Plain) -> Plain:
-    return caller.desk.task(given["task"])
+    return await run_in_threadpool(caller.desk.task, given["task"])
 
 
 async def _change(name: str, caller: Caller, given: Plain) -> Plain:
@@ -212,7 +242,7 @@ async def _events(caller: Caller, given: Plain) -> Plain:
 
 
 async def _robots(caller: Caller, given: Plain) -> Plain:
-    return {"robots": caller.desk.robots()}
+    return await run_in_threadpool(caller.desk.robots)
 
 
 async def _things(caller: Caller, given: Plain) -> Plain:
@@ -242,7 +272,7 @@ _STATUS: Plain = {
 }
 _LIMIT: Plain = {"type": "integer", "minimum": 1, "maximum": 500}
 
-_FIXED = (
+_TOOLS = (
     FleetTool(
         name="task_ask",
         role="operate",
@@ -341,9 +371,12 @@ _FIXED = (
     FleetTool(
         name="release",
         role="resume",
-        description="Release a latched stop; every robot checks the signature itself.",
+        description="Release a latched stop; the signature is checked here, and by every robot.",
         properties={"robot": _ROBOT, "by": _TEXT, "signature": _TEXT},
         required=("by", "signature"),
         act=_release,
     ),
 )
+
+FIXED: Mapping[str, FleetTool] = {tool.name: tool for tool in _TOOLS}
+"""Those that every fleet has: to find one of them, a stop, nothing is asked of the fleet."""

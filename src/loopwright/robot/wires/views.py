@@ -56,27 +56,32 @@ def task_view(task: TaskState, contracts: Mapping[str, SkillContract] | None = N
     }
 
 
-def robot_view(robot: RobotState, state: FleetState) -> Plain:
-    """Return how a robot stands."""
+def robot_view(robot: RobotState, state: FleetState, stopped_by: str, failure: str | None) -> Plain:
+    """Return how a robot stands.
+
+    Args:
+        robot: Which.
+        state: Of the fleet.
+        stopped_by: Who or what stops it; empty if nothing does.
+        failure: Why nobody directs it; None if somebody does.
+    """
     return {
-        "name": robot.name,
-        "alive": robot.alive,
-        "lost_because": robot.lost_because,
-        "stopped": state.is_stopped(robot.name),
-        "parts": sorted(robot.parts),
+        **robot_glance(robot, state, stopped_by, failure),
         "skills": [contract.to_json() for contract in robot.skills.values()],
-        "running": _running(robot.name, state),
     }
 
 
-def robot_glance(robot: RobotState, state: FleetState) -> Plain:
-    """Return how a robot stands, without its contracts."""
+def robot_glance(
+    robot: RobotState, state: FleetState, stopped_by: str, failure: str | None
+) -> Plain:
+    """Return how a robot stands, without its contracts; see :func:`robot_view`."""
     return {
         "name": robot.name,
         "alive": robot.alive,
         "lost_because": robot.lost_because,
-        "stopped": state.is_stopped(robot.name),
-        "stopped_by": state.why_stopped(robot.name),
+        "directed": failure is None,
+        "stopped": bool(stopped_by),
+        "stopped_by": stopped_by,
         "parts": sorted(robot.parts),
         "skills": sorted(robot.skills),
         "running": _running(robot.name, state),

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import mujoco
 import numpy as np
@@ -106,9 +107,18 @@ class WorldLogWriter:
             data = data[os.write(self._file, data) :]
 
 
+class Place(NamedTuple):
+    """Where a log can be read from without what came before."""
+
+    state_byte: int
+    """Of the record with the state of the physics."""
+    commands_byte: int | None
+    """Of the record with the commands that hold there; None if there were none yet."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class WorldLog:
-    """A log, read whole."""
+    """A log, read whole or from a place on."""
 
     path: Path
     steps: np.ndarray
@@ -121,6 +131,10 @@ class WorldLog:
     """Step to the state before it."""
     commands: Mapping[int, Commands]
     """Step to what holds from it on."""
+    changes: np.ndarray
+    """int64 ``(C,)``: the steps of ``commands``, in order."""
+    places: Mapping[int, Place]
+    """Step to where in the file its state is."""
 
     @property
     def end(self) -> int:
@@ -146,10 +160,9 @@ class WorldLog:
 
     def commands_at(self, begin: int, end: int) -> Iterator[Commands]:
         """Yield what the motors followed in each step of a stretch."""
-        changes = np.array(sorted(self.commands), np.int64)
         for step in range(begin, end):
-            at = int(np.searchsorted(changes, step, side="right")) - 1
-            yield self.commands[int(changes[at])] if at >= 0 else {}
+            at = int(np.searchsorted(self.changes, step, side="right")) - 1
+            yield self.commands[int(self.changes[at])] if at >= 0 else {}
 
     def write_part(self, path: Path, begin: int, end: int) -> str:
         """Write a stretch as a log of its own and return the digest of the file.
@@ -215,29 +228,40 @@ class WorldLog:
             world.step(commands)
 
 
-def read_world_log(path: Path) -> WorldLog:
+def read_world_log(path: Path, begin: Place | None = None) -> WorldLog:
     """Read a log, of a world that still runs or was killed, too.
+
+    Args:
+        path: The file.
+        begin: One of the :attr:`WorldLog.places` of an earlier reading, to read only what came
+            after it; None reads all.
 
     Raises:
         DamagedData: It is none, is of another model or engine, or a record was changed.
     """
-    raw = path.read_bytes()
-    line, _, rest = raw.partition(b"\n")
-    try:
-        said = json.loads(line)
-    except ValueError as error:
-        raise DamagedData(f"{path} is no log of a warehouse: {error}") from error
-    if said != engine():
-        raise DamagedData(f"{path} was written by {said}; this is {engine()}")
     heads: list[tuple[int, float, float]] = []
     moments: dict[int, np.ndarray] = {}
     commands: dict[int, Commands] = {}
-    for kind, clocks, payload in _records(path, rest):
-        heads.append(clocks)
-        if kind == _Kind.MOMENT:
-            moments[clocks[0]] = np.frombuffer(payload)
-        elif kind == _Kind.COMMANDS:
-            commands[clocks[0]] = _unpack(payload)
+    places: dict[int, Place] = {}
+    commands_byte = begin.commands_byte if begin else None
+    with path.open("rb") as file:
+        _check_engine(path, file.readline())
+        if commands_byte is not None:
+            held = _record_at(path, file, commands_byte)
+            commands[held.clocks[0]] = _unpack(held.payload)
+        if begin is not None:
+            file.seek(begin.state_byte)
+        first_byte = file.tell()
+        rest = file.read()
+    for record in _records(path, rest, first_byte):
+        step = record.clocks[0]
+        heads.append(record.clocks)
+        if record.kind == _Kind.MOMENT:
+            moments[step] = np.frombuffer(record.payload)
+            places[step] = Place(record.byte, commands_byte)
+        elif record.kind == _Kind.COMMANDS:
+            commands[step] = _unpack(record.payload)
+            commands_byte = record.byte
     table = np.array(heads, np.float64).reshape(-1, 3)
     return WorldLog(
         path=path,
@@ -246,22 +270,52 @@ def read_world_log(path: Path) -> WorldLog:
         monotonic_s=table[:, 2],
         moments=moments,
         commands=commands,
+        changes=np.array(sorted(commands), np.int64),
+        places=places,
     )
 
 
-def _records(path: Path, data: bytes) -> Iterator[tuple[int, tuple[int, float, float], bytes]]:
+def _check_engine(path: Path, line: bytes) -> None:
+    try:
+        said = json.loads(line)
+    except ValueError as error:
+        raise DamagedData(f"{path} is no log of a warehouse: {error}") from error
+    if said != engine():
+        raise DamagedData(f"{path} was written by {said}; this is {engine()}")
+
+
+class _Record(NamedTuple):
+    byte: int
+    kind: int
+    clocks: tuple[int, float, float]
+    payload: bytes
+
+
+def _record_at(path: Path, file: BinaryIO, byte: int) -> _Record:
+    file.seek(byte)
+    head = file.read(_HEAD.size)
+    size = _HEAD.unpack(head)[0] if len(head) == _HEAD.size else 0
+    for record in _records(path, head + file.read(min(size, _LONGEST_BYTES)), byte):
+        return record
+    raise DamagedData(f"{path} ends before byte {byte}, which was read before; it was changed")
+
+
+def _records(path: Path, data: bytes, first_byte: int) -> Iterator[_Record]:
+    """Yield the records of a stretch of the file that begins at ``first_byte``."""
     at = 0
     while at + _HEAD.size <= len(data):
         size, kind, crc, step, wall_s, monotonic_s = _HEAD.unpack_from(data, at)
         if size > _LONGEST_BYTES:
-            raise DamagedData(f"{path}: the record at byte {at} claims {size} bytes")
+            raise DamagedData(f"{path}: the record at byte {first_byte + at} claims {size} bytes")
         payload = data[at + _HEAD.size : at + _HEAD.size + size]
         if len(payload) < size:
             return  # the writer was killed in it
         clocks = (step, wall_s, monotonic_s)
         if zlib.crc32(_HEAD.pack(size, kind, 0, *clocks) + payload) != crc:
-            raise DamagedData(f"{path}: the record at byte {at} is not what was written")
-        yield kind, clocks, payload
+            raise DamagedData(
+                f"{path}: the record at byte {first_byte + at} is not what was written"
+            )
+        yield _Record(first_byte + at, kind, clocks, payload)
         at += _HEAD.size + size
 
 

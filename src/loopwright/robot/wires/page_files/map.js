@@ -135,6 +135,7 @@ function ago(seconds) {
 export function condition(robot) {
   if (!robot.alive) return "lost";
   if (robot.stopped) return "stopped";
+  if (!robot.directed) return "undirected";
   return robot.running.length ? "busy" : "idle";
 }
 

@@ -108,7 +108,10 @@ function show() {
   const silentMs = Date.now() - now.heardMs;
   const old = now.fleet && silentMs > OLD_AFTER_MS;
   const age = old ? ` What is shown is ${Math.round(silentMs / 1000)} s old.` : "";
-  const trouble = [now.said, now.trouble && now.trouble + age].filter(Boolean).join(" ");
+  const undirected = fleet?.failure && `Nobody directs the fleet: ${fleet.failure}. End it, and start it again.`;
+  const unheard = Object.entries(fleet?.unheard ?? {}).map(([why, count]) => `${why} ${count}`).join(", ");
+  const bus = unheard && `On the bus, and not heard: ${unheard}`;
+  const trouble = [now.said, now.trouble && now.trouble + age, undirected].filter(Boolean).join(" ");
   say($("trouble"), trouble);
   $("trouble").hidden = !trouble;
   $("shown").classList.toggle("old", Boolean(old));
@@ -118,7 +121,8 @@ function show() {
   showRights(fleet);
   drawMap($("map"), fleet);
   const missing = unseen(fleet);
-  say($("unseen"), missing.length ? `Not seen yet: ${missing.join(", ")}` : "");
+  const notSeen = missing.length ? `Not seen yet: ${missing.join(", ")}` : "";
+  say($("unseen"), [notSeen, bus].filter(Boolean).join(". "));
   keep($("robots"), fleet.robots, (r) => r.name, makeRobot, updateRobot);
   showCameras(fleet.cameras);
   showTasks($("tasks"), fleet, now.may, changeTask);
@@ -134,7 +138,8 @@ function showStanding(fleet) {
   const alive = fleet.robots.filter((robot) => robot.alive);
   const held = alive.filter((robot) => robot.stopped);
   const open = fleet.tasks.filter((task) => task.status !== "ended").length;
-  const robots = `${alive.length - held.length} of ${fleet.robots.length} robots at work`;
+  const atWork = alive.filter((robot) => robot.directed && !robot.stopped);
+  const robots = `${atWork.length} of ${fleet.robots.length} robots at work`;
   say($("standing"), `${robots} · ${open} open ${open === 1 ? "task" : "tasks"} · role ${fleet.role}`);
   $("stopped").hidden = !held.length;
   if (!held.length) return;
@@ -169,15 +174,20 @@ function makeRobot(robot) {
   );
 }
 
-const WORDS = { idle: "○ free", busy: "● at work", stopped: "■ stopped", lost: "✕ lost" };
+const WORDS = { idle: "○ free", busy: "● at work", stopped: "■ stopped", undirected: "✕ undirected", lost: "✕ lost" };
+const BADGES = { idle: "none", busy: "good", stopped: "halt", undirected: "bad", lost: "bad" };
 
 function updateRobot(node, robot) {
   const how = condition(robot);
   node.className = how;
   const badge = node.querySelector(".badge");
-  badge.className = `badge ${{ idle: "none", busy: "good", stopped: "halt", lost: "bad" }[how]}`;
+  badge.className = `badge ${BADGES[how]}`;
   say(badge, WORDS[how]);
-  const because = { lost: robot.lost_because, stopped: `by ${robot.stopped_by}` }[how];
+  const because = {
+    lost: robot.lost_because,
+    stopped: `by ${robot.stopped_by}`,
+    undirected: "Nobody directs it: it does nothing more.",
+  }[how];
   const running = robot.running.map((r) => `${r.skill} for ${r.task}`).join(", ");
   say(node.querySelector(".doing"), because || running || `can ${robot.skills.join(", ")}`);
   const button = node.querySelector("button");
