@@ -21,13 +21,14 @@ def thing(name: str, kind: str, x: float, y: float, **more: Any) -> dict[str, An
 def robot(name: str, **more: Any) -> dict[str, Any]:
     return {
         "name": name, "alive": True, "lost_because": "", "stopped": False, "stopped_by": "",
-        "skills": ["drive"], "running": [], **more,
+        "directed": True, "skills": ["drive"], "running": [], **more,
     }  # fmt: skip
 
 
 def a_fleet() -> dict[str, Any]:
     step = {"id": "s1", "skill": "drive", "values": {"to": "bench"}, "robot": "cart-1", "after": []}
     return {
+        "failure": None,
         "robots": [robot("cart-1"), robot("arm-1", stopped=True, stopped_by="eve")],
         "things": [
             thing("bench", "station", 0.0, 0.0, radius_m=1.2),
@@ -48,11 +49,10 @@ def a_fleet() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def shown(width: int, height: int) -> str:
+def shown(width: int, height: int, **other: Any) -> str:
     console = Console(width=width, height=height, record=True, file=io.StringIO())
-    console.print(
-        draw(a_fleet(), [Said("10:00:00", "[/] happened")], "keys", width=width, height=height)
-    )
+    said = [Said("10:00:00", "[/] happened")]
+    console.print(draw({**a_fleet(), **other}, said, "keys", width=width, height=height))
     return console.export_text()
 
 
@@ -64,6 +64,15 @@ def test_all_that_one_wants_to_know_is_on_it() -> None:
     assert "[red]bring[/] it" in text
     assert "[/] happened" in text
     assert "cart-1: drive bench" in text
+
+
+def test_a_fleet_that_nobody_directs_does_not_look_well() -> None:
+    robots = [robot("cart-1", directed=False), robot("arm-1", directed=False)]
+    text = shown(160, 36, failure="the coordinator has stopped: [/] disk full", robots=robots)
+    assert "the coordinator has stopped: [/] disk full" in text
+    assert "0 of 2 robots at work" in text
+    assert text.count("undirected") == 2
+    assert "free" not in text
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12), (200, 60), (20, 6)])

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 it failed (the message says what to do), 2 the command was
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ VERBS: dict[str, str] = {
     "export": "write a model as ONNX, checked against the original",
     "serve": "answer requests with a model, in the words of OpenAI's API",
     "score": "ask a model a task: captions, paintings, perplexity, chat; with intervals",
-    "evaluate": "judge any candidate folder on a scenario",
+    "evaluate": "judge any policy on a scenario, alone or against another at the gate",
     "report": "write the report page of a run again",
     "gallery": "one HTML page of what a text-picture model paints and writes",
     "new": "scaffold a scenario of your own",
@@ -80,6 +81,10 @@ VERBS: dict[str, str] = {
     "robot tasks": "what a fleet was asked for, and what became of it",
     "robot episodes": "what a fleet attempted, as data; what failed, as scenarios",
     "robot explain": "one task, from the spoken instruction to the joint commands",
+    "robot cancel": "give up a task of a fleet",
+    "robot pause": "begin no further step of a task",
+    "robot resume": "let a paused task go on",
+    "robot ros2": "a fleet on a ROS 2 network, without ROS installed",
     "robot stop": "emergency stop of one robot or of the whole fleet",
     "robot release": "end a stop, signed, with what was found and done",
     "keys new": "a key pair for a person or a device, on the key ring",
@@ -99,14 +104,10 @@ EXIT_FAILED, EXIT_USAGE, EXIT_WAITING, EXIT_INTERRUPTED = 1, 2, 3, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if arguments[0] == "--version":
-        print(f"loopwright {__version__}")
-        return 0
     try:
-        return _verb(arguments)
+        code = _answer(arguments)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed
+        return code
     except UsageError as error:
         print(f"loopwright: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -117,9 +118,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("loopwright: interrupted; run the same command again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone (``| head``); there is nobody left to tell.
-        sys.stderr.close()
+        # The reader of our output has gone (``| head``); there is nobody left to tell. What is
+        # still to be written goes nowhere, or the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+
+
+def _answer(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"loopwright {__version__}")
+        return 0
+    return _verb(arguments)
 
 
 def module_of(verb: str) -> str:

@@ -78,11 +78,14 @@ def _head(fleet: Plain) -> Text:
     held = [robot["name"] for robot in alive if robot["stopped"]]
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(" fleet ", style="bold reverse")
-    text.append(f"  {len(alive) - len(held)} of {len(fleet['robots'])} robots at work")
+    at_work = [robot for robot in alive if robot["directed"] and not robot["stopped"]]
+    text.append(f"  {len(at_work)} of {len(fleet['robots'])} robots at work")
     if held:
         which = "all robots" if len(held) == len(alive) else ", ".join(held)
         text.append(f"  STOPPED: {which}  ", style="bold white on red")
         text.append('  release: loopwright robot release --note "..."', style="red")
+    if fleet["failure"]:
+        text.append(f"  {fleet['failure']}  ", style="bold white on red")
     return text
 
 

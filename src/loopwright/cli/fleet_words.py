@@ -60,6 +60,8 @@ def robot_stands(robot: Plain) -> tuple[str, str, str]:
         return "lost", "red", robot["lost_because"]
     if robot["stopped"]:
         return "stopped", "red", robot["stopped_by"]
+    if not robot["directed"]:
+        return "undirected", "red", "nobody directs it: it does nothing more"
     if robot["running"]:
         return (
             "at work",

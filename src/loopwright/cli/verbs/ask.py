@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from loopwright.cli.fleet_door import DEFAULT_FOLDER, fleet_door, site_of
+from loopwright.cli.fleet_door import DEFAULT_FOLDER, FleetDoor, fleet_door, site_of
 
 
 def main(
@@ -31,12 +31,11 @@ def main(
     with fleet_door(site_of(folder), "operate") as door:
         asked = {"instruction": instruction, "deadline_s": within}
         task = str(door.ask("POST", "/tasks", json=asked)["task"])
-        result: dict[str, Any] = {}
-        while result.get("status") != "ended":
-            known = result.get("expected_late_s")
-            wait_s = 30 if within is None else 1
-            result = door.ask("GET", f"/tasks/{task}/result?wait_s={wait_s}", timeout=60.0)
-            _foretell(result.get("expected_late_s"), known)
+        try:
+            result = _ended(door, task, wait_s=30 if within is None else 1)
+        except KeyboardInterrupt:
+            print(f"{task} goes on; loopwright robot cancel {task} ends it", file=sys.stderr)
+            raise
     if json_output:
         print(json.dumps(result, ensure_ascii=False))
     else:
@@ -44,6 +43,16 @@ def main(
         reason = f" ({result['reason']})" if result.get("reason") else ""
         print(f"{task} {word}: {instruction}{reason}")
     return 0 if result["outcome"] == "succeeded" else 1
+
+
+def _ended(door: FleetDoor, task: str, *, wait_s: int) -> dict[str, Any]:
+    """Wait until a task is over, and say what is expected of its deadline meanwhile."""
+    result: dict[str, Any] = {}
+    while result.get("status") != "ended":
+        known = result.get("expected_late_s")
+        result = door.ask("GET", f"/tasks/{task}/result?wait_s={wait_s}", timeout=60.0)
+        _foretell(result.get("expected_late_s"), known)
+    return result
 
 
 def _foretell(late_s: float | None, known_s: float | None) -> None:

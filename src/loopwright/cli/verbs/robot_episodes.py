@@ -40,7 +40,8 @@ def main(
         episodes: The workspace they go to; FOLDER/episodes by default.
         again: A regression, by path: let that failed attempt happen again with the same commands,
             and tell whether it fails as it did.
-        aside: Take only what processor time nobody else wants.
+        aside: Take only what processor time nobody else wants, and only what is new since the last
+            time; no list is made of the rest.
         json_output: Print JSON.
     """
     if aside and hasattr(os, "nice"):
@@ -51,15 +52,15 @@ def main(
     from loopwright.store.workspace import Workspace
 
     site, console = site_of(folder), Console(stderr=True, highlight=False)
-    made: list[Made] = []
+    made: list[dict[str, Any]] = []
     with Workspace.create(episodes or site.episodes, exclusive=True) as workspace:
-        for one in make_episodes(site, workspace):
-            made.append(one)
+        for one in make_episodes(site, workspace, only_new=aside):
+            made.append(_plain(one))  # without the log of the world
             if one.is_new and not json_output:
                 intent = one.attempt.intent
                 console.print(f"{one.episode} {intent.robot} {intent.skill}: {one.verified}")
     if json_output:
-        print(json.dumps([_plain(one) for one in made], ensure_ascii=False))
+        print(json.dumps(made, ensure_ascii=False))
     elif made:
         stdout_console().print(_table(made))
         console.print(f"regressions lie in {site.regressions}", soft_wrap=True)
@@ -81,18 +82,17 @@ def _repeat(path: Path, *, json_output: bool) -> int:
     return 0 if found.exact else 1
 
 
-def _table(made: list[Made]) -> Table:
+def _table(made: list[dict[str, Any]]) -> Table:
     table = Table("episode", "robot", "skill", "seen", "verified", "regression", box=None)
     for one in made:
-        intent = one.attempt.intent
-        values = " ".join(str(value) for value in intent.values.values())
+        values = " ".join(str(value) for value in one["values"].values())
         table.add_row(
-            one.episode[:12],
-            intent.robot,
-            escape(f"{intent.skill} {values}"),
-            one.observed,
-            one.verified + (" (cut short)" if one.attempt.censored else ""),
-            escape(one.regression.name) if one.regression else "",
+            one["episode"][:12],
+            one["robot"],
+            escape(f"{one['skill']} {values}"),
+            one["observed"],
+            one["verified"] + (" (cut short)" if one["censored"] else ""),
+            escape(Path(one["regression"]).name) if one["regression"] else "",
         )
     return table
 

@@ -45,7 +45,7 @@ def main(
     """
     site = site_of(folder)
     with journal_of(folder) as journal:
-        account = account_of(journal.entries(), task)
+        account = account_of(journal.beside(task), task)
     evidence = {i.id: _evidence(site, i) for i in account.task.intents if i.ended_s is not None}
     if json_output:
         print(json.dumps(_plain(account, evidence), ensure_ascii=False))
