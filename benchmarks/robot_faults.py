@@ -38,7 +38,7 @@ from loopwright.robot.journal import events as happened
 from loopwright.robot.journal.fold import FleetState
 from loopwright.robot.journal.journal import Entry, Journal
 from loopwright.robot.logic import Condition
-from loopwright.robot.wires.secret import FleetSecret
+from loopwright.robot.wires.membership import enrol
 
 SEED = 20261122
 KILLS, QUICK_KILLS = 200, 10
@@ -92,7 +92,8 @@ class Site:
         self.away: set[str] = set()
         self.own_deaths: list[str] = []
         """Processes that ended although nobody killed them."""
-        FleetSecret.create(folder / "secret")
+        enrol(folder, "coordinator", "coordinator")
+        enrol(folder, "robot", *ROBOTS)
         with socket.socket() as one, socket.socket() as other:
             for taken in (one, other):
                 taken.bind(("127.0.0.1", 0))

@@ -28,7 +28,7 @@ from loopwright.robot.brain.default import SymbolicBrain
 from loopwright.robot.coordinator.coordinator import Coordinator
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.memory.memory import Memory
-from loopwright.robot.wires.secret import FleetSecret
+from loopwright.robot.wires.membership import Membership
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 
 
@@ -75,7 +75,7 @@ def coordinate(folder: Path, port: int) -> None:
     """Be the brain: coordinator, journal, memory and planner; tasks are asked for on a socket."""
     bus = ZenohBus(
         ZenohSettings(name="coordinator", listen=f"tcp/127.0.0.1:{port}", gossip=False),
-        FleetSecret.read(folder / "secret"),
+        Membership.read(folder, "coordinator"),
     )
     world = things()
     coordinator = Coordinator(
@@ -110,7 +110,7 @@ def serve_robot(folder: Path, robot: str, port: int) -> None:
     """Be one robot."""
     bus = ZenohBus(
         ZenohSettings(name=robot, connect=(f"tcp/127.0.0.1:{port}",), gossip=False),
-        FleetSecret.read(folder / "secret"),
+        Membership.read(folder, robot),
     )
     skills, parts = skills_of(robot)
     agent: Any = Agent(

@@ -280,7 +280,7 @@ class World:
                 self._settle(cart)
         now_s = time.time()
         found = [
-            Sighting(entity=name, by="camera", time_s=now_s, pose=_pose(*p), sigma_m=SIGMA_M)
+            Sighting(entity=name, by=robot, time_s=now_s, pose=_pose(*p), sigma_m=SIGMA_M)
             for name, p in (
                 *((c, (x_m, CARTS[c], 0.0)) for c, x_m in self._carts_m.items()),
                 *((o, self._position_m(o)) for o in OBJECTS),

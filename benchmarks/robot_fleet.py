@@ -42,7 +42,7 @@ from loopwright.robot.messages import Claim, RunSkill
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.skill import Hands, Motion, SkillSet, skill
 from loopwright.robot.task import Step, TaskGraph
-from loopwright.robot.wires.secret import FleetSecret
+from loopwright.robot.wires.membership import Membership, enrol
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 
 SEED = 20261122
@@ -325,12 +325,14 @@ def one_process(folder: Path, robots: list[str], run: Callable[[Found, Desk], No
 def many_processes(folder: Path, robots: list[str], run: Callable[[Found, Desk], None]) -> Found:
     """Robots in a few processes, over Zenoh."""
     found = Found(f"{PROCESSES} processes and the coordinator's, Zenoh")
-    secret = FleetSecret.create(folder / "secret")
+    enrol(folder, "coordinator", "coordinator")
+    enrol(folder, "robot", *robots)
     with ExitStack() as stack:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             endpoint = f"tcp/127.0.0.1:{taken.getsockname()[1]}"
-        bus = ZenohBus(ZenohSettings(name="coordinator", listen=endpoint), secret)
+        settings = ZenohSettings(name="coordinator", listen=endpoint)
+        bus = ZenohBus(settings, Membership.read(folder, "coordinator"))
         stack.callback(bus.close)
         desk = stack.enter_context(closing(Desk(folder, bus, robots)))
         children = []
@@ -358,7 +360,7 @@ def serve_robots(folder: Path, endpoint: str, robots: list[str]) -> None:
     """Be the process of some robots."""
     name = f"robots-{robots[0]}"
     settings = ZenohSettings(name=name, connect=(endpoint,))
-    bus = ZenohBus(settings, FleetSecret.read(folder / "secret"))
+    bus = ZenohBus(settings, Membership.read(folder, *robots))
     agents_of(robots, folder, bus)
     while os.read(0, 1):
         pass

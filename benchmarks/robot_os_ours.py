@@ -41,7 +41,7 @@ from loopwright.robot.messages import Claim, RunSkill
 from loopwright.robot.sighting import Sighting
 from loopwright.robot.skill import Entity, Hands, Motion, Place, SkillSet, skill
 from loopwright.robot.wires.http import make_app
-from loopwright.robot.wires.secret import FleetSecret
+from loopwright.robot.wires.membership import Membership, enrol
 from loopwright.robot.wires.serve import serve
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 
@@ -146,10 +146,8 @@ def make_agent(robot: str, folder: Path, bus: Bus) -> Agent:
 def run_robot(robot: str, folder: Path, endpoint: str) -> None:
     """Be a robot, until the process is killed or its parent is gone."""
     parent = os.getppid()
-    secret = FleetSecret.read(folder / "secret")
-    agent = make_agent(
-        robot, folder, ZenohBus(ZenohSettings(name=robot, connect=(endpoint,)), secret)
-    )
+    bus = ZenohBus(ZenohSettings(name=robot, connect=(endpoint,)), Membership.read(folder, robot))
+    agent = make_agent(robot, folder, bus)
     agent.start()
     while os.getppid() == parent:
         time.sleep(0.5)
@@ -166,7 +164,10 @@ def run_fleet(folder: Path, kind: BusKind, model: str, robots: tuple[str, ...]) 
         else:
             endpoint = f"tcp/127.0.0.1:{_free_port()}"
             settings = ZenohSettings(name="coordinator", listen=endpoint)
-            bus = ZenohBus(settings, FleetSecret.create(folder / "secret"))
+            enrol(folder, "coordinator", "coordinator")
+            enrol(folder, "camera", "camera")
+            enrol(folder, "robot", *robots)
+            bus = ZenohBus(settings, Membership.read(folder, "coordinator", "camera"))
         stack.callback(bus.close)
         journal, memory = Journal(folder / "journal.db"), Memory(folder / "memory.db", things)
         stack.callback(journal.close)

@@ -42,7 +42,6 @@ from loopwright.core.errors import SafetyError
 from loopwright.robot import messages as say
 from loopwright.robot.access import AccessRole
 from loopwright.robot.fleet.site import FleetSite
-from loopwright.robot.wires.secret import FleetSecret
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 from loopwright.safety.guard.signals import Line, LineState, Reader, SignalPaths
 from loopwright.safety.guard.stops import press_stop
@@ -108,9 +107,8 @@ class JoggingFleet:
         self.robots: dict[str, int] = where["robots"]
         self._tokens = json.loads(self.site.tokens.read_text())
         self._line = Reader(SignalPaths(self.signals).line, Line)
-        secret = FleetSecret.read(self.site.secret)
         settings = ZenohSettings(name="console", connect=(str(where["bus"]),))
-        self._console = ZenohBus(settings, secret)
+        self._console = ZenohBus(settings, self.site.membership("operator"))
         self._tasks: list[str] = []
 
     def call(self, method: str, path: str, body: dict[str, Any], role: AccessRole) -> Any:
@@ -149,7 +147,7 @@ class JoggingFleet:
 
     def on_the_bus(self) -> float:
         pressed_s = time.monotonic()
-        self._console.publish(say.ALL_ROBOTS, say.Stop(by="console"))
+        self._console.publish(say.ALL_ROBOTS, say.Stop(by="operator"))
         return pressed_s
 
     def by_a_robot(self) -> float:

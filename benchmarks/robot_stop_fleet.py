@@ -34,7 +34,6 @@ from loopwright.robot.fleet import processes as processes_room
 from loopwright.robot.fleet import warehouse as warehouse_room
 from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.skill import Hands, Motion, SkillSet, skill
-from loopwright.robot.wires.secret import FleetSecret
 from loopwright.robot.wires.zenoh_bus import ZenohBus, ZenohSettings
 from loopwright.safety.body import RobotEntry
 from loopwright.safety.guard.config import CellConfig, Part
@@ -129,7 +128,7 @@ def be_robot(folder: Path, robot: str, endpoint: str, parent: int) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: pressed.set())
     ended, site = Ending(parent), FleetSite(folder)
     warehouse_room.skills_of = lambda robot: SkillSet(jog)
-    bus = ZenohBus(ZenohSettings(name=robot, connect=(endpoint,)), FleetSecret.read(site.secret))
+    bus = ZenohBus(ZenohSettings(name=robot, connect=(endpoint,)), site.membership(robot))
     agent = warehouse_room.RobotAgent(site, robot, bus)
     agent.start()
     notes = os.open(folder / PRESSED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
