@@ -1,7 +1,7 @@
 # The few commands of this repository. `make` alone lists them.
 #
 # Everything runs in .venv, made from the exact versions in requirements/lock.txt.
-# Variables: PYTHON=python3.12, TEST=tests/core, NAME=gate QUICK=1, RECIPE=smoke.
+# Variables: PYTHON=python3.12, TEST=tests/core, WORKERS=4, NAME=gate QUICK=1, RECIPE=smoke.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +14,8 @@ LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 RECIPE ?= button-press
 WORKSPACE ?= demo
+WORKERS ?= 2
+TOGETHER = --numprocesses $(WORKERS) --dist loadfile
 
 # One thread: the work is many small operations, and two cores are shared by two processes.
 export OMP_NUM_THREADS ?= 1
@@ -31,12 +33,13 @@ demo: $(INSTALLED) system ## Watch the loop turn: learn, judge, promote (about t
 
 .PHONY: test
 test: $(INSTALLED) system ## Run the quick tests (TEST=tests/core for a part)
-	$(BIN)/pytest $(TEST)
+	$(BIN)/pytest $(TOGETHER) $(TEST)
 
 # pytest exits with 5 when no test carries the mark; that is no failure here.
 .PHONY: slow
 slow: $(INSTALLED) system ## Run the tests that take longer
-	$(BIN)/pytest -m 'slow and not gpu' $(TEST) || [[ $$? -eq 5 ]]
+	$(BIN)/pytest $(TOGETHER) -m 'slow and not alone and not gpu' $(TEST) || [[ $$? -eq 5 ]]
+	$(BIN)/pytest -m 'slow and alone and not gpu' $(TEST) || [[ $$? -eq 5 ]]
 
 # What it finds stays in .hypothesis; the next one tries that first.
 .PHONY: explore

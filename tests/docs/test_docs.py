@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PICTURES = {"text", "json", "toml"}
-ON_PATH = {"sudo", "git", "cd", "pip", "torchrun"}
+ON_PATH = {"sudo", "git", "cd", "pip", "torchrun", "export"}
 
 
 @dataclass(frozen=True)
