@@ -126,6 +126,11 @@ class StillCell:
         self.watchdog: Watchdog | None = None
         self.start_watchdog()
 
+    def close(self) -> None:
+        """Let go of the signals' files; hundreds of cells live in one process of tests."""
+        for writer in (*self._signals.values(), *(robot.policy for robot in self.robots)):
+            writer.close()
+
     def clock(self) -> float:
         return self.now_s
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +30,17 @@ from loopwright.safety.keys import Holder, KeyRing, SigningKey
 
 
 @pytest.fixture
-def cell(tmp_path: Path) -> StillCell:
-    return StillCell(tmp_path)
+def cell(tmp_path: Path) -> Iterator[StillCell]:
+    cell = StillCell(tmp_path)
+    yield cell
+    cell.close()
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> StillCell:
-    return StillCell(tmp_path, robots=2)
+def pair(tmp_path: Path) -> Iterator[StillCell]:
+    pair = StillCell(tmp_path, robots=2)
+    yield pair
+    pair.close()
 
 
 def assert_stopped(cell: StillCell, reason: str, robot: str = "r0") -> None:

@@ -173,7 +173,8 @@ class SignalReader:
             DamagedData: It is missing, or another signal.
         """
         self._layout = _Layout(count)
-        self._descriptor, self._memory = _map(path, label, count, writable=False)
+        descriptor, self._memory = _map(path, label, count, writable=False)
+        os.close(descriptor)  # the mapping stays; only a writer's lock needs it
 
     def read(self) -> Sample | None:
         """Return the newest values, or None where none were written or none are whole."""
@@ -185,6 +186,4 @@ class SignalReader:
 
     def close(self) -> None:
         """Unmap it; idempotent."""
-        if not self._memory.closed:
-            self._memory.close()
-            os.close(self._descriptor)
+        self._memory.close()
