@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from wires_fleet import OpenFleet, open_fleet
 
 from loopwright.core.errors import DamagedData, UnknownName
+from loopwright.robot.fleet.attempts import requested_in
 from loopwright.robot.fleet.flights import flight_parts, recording_of
+from loopwright.robot.fleet.site import FleetSite
 from loopwright.robot.journal.account import Account, account_of
 from loopwright.robot.journal.journal import Journal
 from loopwright.robot.memory.witnesses import last_sightings
@@ -123,7 +126,7 @@ def record(folder: Path, robot: str, began: datetime, steps: int) -> None:
                 StepRecord(
                     sequence=step,
                     monotonic_s=began.timestamp() + step / 10 + offset_s,
-                    requested=np.zeros(7),
+                    requested=np.full(7, float(step)),
                     request_age_s=0.0,
                     position=np.zeros(7),
                     speed=np.zeros(7),
@@ -153,6 +156,25 @@ def test_the_joint_commands_of_a_time_are_found_in_their_flight(tmp_path: Path) 
     both = flight_parts(tmp_path, "arm-1", first.timestamp() - 1.0, second.timestamp() + 60.0)
     assert [p.steps for p in both] == [100, 100]
     assert json.loads(json.dumps(both[0].to_json()))["steps"] == 100
+
+
+def test_an_attempt_over_two_flights_is_told_by_both(tmp_path: Path) -> None:
+    site = FleetSite(tmp_path)
+    site.flights.mkdir(parents=True)
+    first = datetime(2026, 11, 1, 10, tzinfo=UTC)
+    record(site.flights, "arm-1", first, 100)
+    record(site.flights, "arm-1", first + timedelta(seconds=10.0), 100)
+    wall_s = first.timestamp() + 8.05 + np.arange(4)
+    log = SimpleNamespace(
+        wall_at=lambda step: wall_s[step],
+        monotonic_at=lambda step: wall_s[step] + time.monotonic() - time.time(),
+    )
+    attempt = SimpleNamespace(log=log, begin=0, end=4, intent=SimpleNamespace(robot="arm-1"))
+    asked = requested_in(site, attempt)  # type: ignore[arg-type]
+    assert asked[:, 0].tolist() == [80.0, 90.0, 0.0, 10.0]
+    between = first.timestamp() + 10.0
+    parts = flight_parts(site.flights, "arm-1", between - 0.95, between + 0.45)
+    assert [part.steps for part in parts] == [9, 5]
 
 
 def test_how_long_there_is_room_for_black_boxes_is_told_by_those_being_written(

@@ -72,7 +72,7 @@ def _room(recording: Recording) -> str:
     said += f", {recording.grows_bytes_per_s * 60 / 1e6:.1f} MB more a minute"
     if recording.lasts_s < _SOON_S:
         return (
-            f"[yellow]{said}; the disk is full in {recording.lasts_s / 3600:.1f} h, "
-            "and the guards stop the robots then: end the fleet and move old flights away[/]"
+            f"[yellow]{said}; the disk is full in {recording.lasts_s / 3600:.1f} h, and the guards "
+            "stop the robots then: move flights of earlier hours to another disk[/]"
         )
     return f"[dim]{said}; room for {recording.lasts_s / 86400:,.0f} days[/]"

@@ -172,7 +172,8 @@ def requested_in(site: FleetSite, attempt: Attempt) -> np.ndarray:
         # The machine's clock begins anew with the machine, so the time of day must fit too.
         if inside and abs(flight.utc_ns(times_s[0]) / 1e9 - from_s) < _CLOCK_S:
             rows = np.searchsorted(clock_s, times_s, side="right") - 1
-            asked = np.atleast_2d(flight.steps["requested"][np.maximum(rows, 0)])
+            here = np.atleast_2d(flight.steps["requested"][np.maximum(rows, 0)])
+            asked = here if asked is None else np.where((rows >= 0)[:, None], here, asked)
     if asked is None:
         return np.full((len(times_s), 0), np.nan)
     known = np.isfinite(asked)

@@ -15,6 +15,8 @@ import numpy as np
 from loopwright.core.errors import DamagedData
 from loopwright.safety.blackbox.flight import Flight, read_flight
 
+_BEGUN_BEFORE_S = 60.0
+"""A flight is begun before the one that it continues ends, by less than this."""
 _WRITTEN_WITHIN_S = 10.0
 """Recorders write every second; what has not grown for so long is over."""
 
@@ -119,7 +121,7 @@ def flights_between(folder: Path, robot: str, from_s: float, until_s: float) -> 
         DamagedData: One has a name that no recorder gave.
     """
     began = sorted((_began_s(path), path) for path in folder.glob(f"{robot}-*T*Z.flight"))
-    ends = [*(began_s for began_s, _ in began[1:]), float("inf")]
+    ends = [*(began_s + _BEGUN_BEFORE_S for began_s, _ in began[1:]), float("inf")]
     return [
         path
         for (began_s, path), end_s in zip(began, ends, strict=False)

@@ -32,6 +32,9 @@ SIMULATED = Bounds(late_s=2.0, guard_s=2.5, command_s=2.5, line_s=2.5, reading_s
 """Patience for a simulation whose many processes share few cores, where nobody can be hurt. A real
 robot has the defaults, which are about fifty times shorter."""
 
+FLIGHT_S = 600.0
+"""So long is a flight; what is older can be moved away while the fleet works."""
+
 
 def world_folder(site: FleetSite) -> Path:
     """Return where the simulated world's shared memory is."""
@@ -59,12 +62,15 @@ def _robot_config(site: FleetSite, robot: str) -> RobotConfig:
         "key": str(site.recorder_key),
         "limits": limits,
         "instruction": "tasks of the fleet's journal",
+        "every_s": FLIGHT_S,
     }
     return RobotConfig(
         name=robot,
         entry=entry(robot),
         filter=Part(entry="loopwright.safety.guard.parts:make_ladder", config={"limits": limits}),
-        recorder=Part(entry="loopwright.safety.guard.parts:make_black_box", config=recorder),
+        recorder=Part(
+            entry="loopwright.safety.guard.parts:make_rolling_black_box", config=recorder
+        ),
         actuators=Part(
             entry="loopwright.robot.drivers.warehouse.actuators:make_actuators",
             config={"world": str(world_folder(site))},

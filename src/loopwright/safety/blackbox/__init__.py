@@ -2,7 +2,8 @@
 
 A flight is one chain (:mod:`loopwright.safety.chain`). :mod:`.header` says what is recorded of
 whom, :mod:`.fields` what a step is made of, :mod:`.recorder` writes while the robot moves,
-:mod:`.flight` reads, :mod:`.summary` counts, :mod:`.replay` does it again on the same plant.
+:mod:`.rolling` goes on in the next flight, :mod:`.flight` reads, :mod:`.summary` counts,
+:mod:`.replay` does it again on the same plant.
 """
 
 from loopwright.safety.blackbox.fields import FIELDS, Field, StepRecord
@@ -10,6 +11,7 @@ from loopwright.safety.blackbox.flight import Event, Flight, Note, Snapshot, rea
 from loopwright.safety.blackbox.header import FlightHeader, require_mandatory
 from loopwright.safety.blackbox.recorder import BlackBox
 from loopwright.safety.blackbox.replay import ReplayReport, plant_of, replay
+from loopwright.safety.blackbox.rolling import RollingBlackBox
 from loopwright.safety.blackbox.summary import FlightSummary, summarise
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "FlightSummary",
     "Note",
     "ReplayReport",
+    "RollingBlackBox",
     "Snapshot",
     "StepRecord",
     "plant_of",

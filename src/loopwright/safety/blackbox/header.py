@@ -43,6 +43,8 @@ class FlightHeader:
     """What it was told to do."""
     build: str
     """Digest of interpreter and libraries."""
+    continues: str = NONE
+    """Id of the flight that this one goes on from, or ``"none"``."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, with everything that a reader needs but the clock."""
@@ -70,6 +72,7 @@ class FlightHeader:
         }
         return cls(
             **{name: data[name] for name in _WORDS},
+            continues=str(data.get("continues", NONE)),
             limits=data["limits"],
             robot=RobotEntry(**data["robot"]),
             body=BodySpec(**body),

@@ -62,6 +62,7 @@ class BlackBox:
         """
         header = {**flight.to_json(), "clock": clock_now()}
         require_mandatory(header)
+        self.path = path
         self._layout = Layout(flight.body.size)
         self._lost: str | None = None
         self._snapshot_due_s = float("-inf")
@@ -70,6 +71,11 @@ class BlackBox:
         except StorageError as error:
             raise RecorderLost(f"no black box, no motion: {error}") from error
         self._checkpoints = _Checkpoints(self._writer, checkpoint_s, late_s)
+
+    @property
+    def id(self) -> str:
+        """Digest of the first record, in hexadecimal: which flight it is."""
+        return self._writer.id
 
     def step(self, facts: StepFacts) -> None:
         """Record a control step, before its command reaches the actuators.

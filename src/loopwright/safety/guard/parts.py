@@ -14,6 +14,7 @@ from typing import Any
 from loopwright.core.stage import environment_digest
 from loopwright.safety.blackbox.header import NONE, FlightHeader
 from loopwright.safety.blackbox.recorder import BlackBox
+from loopwright.safety.blackbox.rolling import RollingBlackBox
 from loopwright.safety.body import Body, BodySpec, RobotEntry
 from loopwright.safety.directive.deployment import Deployment
 from loopwright.safety.directive.watch import DirectiveWatch, WatchConfig
@@ -57,7 +58,8 @@ def make_black_box(
         folder: Where flights lie.
         key: File with the recorder's private key.
         limits: Of the filter.
-        **said: ``instruction``, ``candidate`` and ``certificate`` (digests), ``second_place``.
+        **said: ``instruction``, ``candidate`` and ``certificate`` (digests), ``second_place``,
+            ``continues`` (id of the flight before).
 
     Raises:
         RecorderLost: The operating system refused.
@@ -72,6 +74,7 @@ def make_black_box(
         limits=limits,
         instruction=said.get("instruction", NONE),
         build=environment_digest(),
+        continues=said.get("continues", NONE),
     )
     date = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     second_place = said.get("second_place")
@@ -81,6 +84,19 @@ def make_black_box(
         SigningKey.read(Path(key)),
         None if second_place is None else Path(second_place),
     )
+
+
+def make_rolling_black_box(*, every_s: float, **box: Any) -> RollingBlackBox:
+    """Begin flight after flight, so that old ones can be moved away while the robot works.
+
+    Args:
+        every_s: How long a flight becomes, in seconds.
+        **box: As for :func:`make_black_box`.
+
+    Raises:
+        RecorderLost: The operating system refused.
+    """
+    return RollingBlackBox(lambda before: make_black_box(continues=before, **box), every_s)
 
 
 class DirectiveLeave:
