@@ -177,7 +177,7 @@ def train(  # noqa: PLR0913  (what is trained, how, and where its traces go)
     Raises:
         Diverged: The loss became NaN or infinite.
         InvalidConfig: Processes see different checkpoints: they do not share the folder. Or the
-            checkpoint is of the same training in another precision.
+            checkpoint is of the same training in another precision or with other settings.
         StorageError: A checkpoint could not be written.
         DamagedData: The checkpoint to resume from cannot be read.
     """
@@ -332,6 +332,13 @@ class _Run:
                 f"the training in {self.path} was begun in {found.precision} and would go on in "
                 f"{self.config.precision}; give the precision that it was begun in, or delete the "
                 "file to train from the beginning"
+            )
+        if found.identity == self.identity and found.fingerprint != self.fingerprint:
+            raise InvalidConfig(
+                f"the training in {self.path} is at step {found.step} with other settings, or its "
+                "batches divided into another number of portions, which a balance loss learns "
+                "from; go on as it was begun (processes, accumulation), or delete the file to "
+                "train from the beginning"
             )
         if found.fingerprint != self.fingerprint:
             return 0
