@@ -63,7 +63,7 @@ losses of the portions of a step average to the loss of the step, however many t
 the loss that balances experts, which looks at the loads of a portion."""
 
 
-_NOT_SHAPING: Final = ("accumulate", "peak_tflop_s")
+_NOT_SHAPING: Final = ("accumulate", "checkpoint_every_steps", "peak_tflop_s")
 
 
 class Diverged(LoopwrightError):
