@@ -358,6 +358,9 @@ def test_a_report_holds_the_run_and_survives_json(whole: Whole) -> None:
     assert RunReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     assert [r.decision for r in report.rounds] == ["genesis", "refuse", "promote", "refuse"]
     assert len(report.films) == 3
+    for pair in report.films:  # why it was judged so stands below each film
+        assert pair.before is not None
+        assert "came within" in pair.before.caption
     assert report.rounds[0].labelled_demos == 20
     assert report.rounds[1].planted
     assert report.total_cpu_s > 0

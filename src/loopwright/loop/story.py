@@ -264,18 +264,33 @@ def _stretches(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _films(workspace: Workspace, scenario: Scenario, ending: Ending | None) -> Iterator[FilmPair]:
-    for filmed in ending.films if ending else ():
+    if ending is None:
+        return
+    made = zip(ending.films, ending.first.episodes, ending.last.episodes, strict=False)
+    for filmed, first, last in made:
         asked = scenario.instruction_at(filmed.seed) if isinstance(scenario, ManyTasks) else ""
         yield FilmPair(
             seed=filmed.seed,
             caption=asked,
-            before=_film(workspace, filmed.first, "first champion", filmed.first_outcome),
-            after=_film(workspace, filmed.last, "last champion", filmed.last_outcome),
+            before=Film(
+                mp4=workspace.objects.read_bytes(filmed.first),
+                label="first champion",
+                outcome=filmed.first_outcome,
+                caption=_reason(workspace, first, filmed.first_outcome),
+            ),
+            after=Film(
+                mp4=workspace.objects.read_bytes(filmed.last),
+                label="last champion",
+                outcome=filmed.last_outcome,
+                caption=_reason(workspace, last, filmed.last_outcome),
+            ),
         )
 
 
-def _film(workspace: Workspace, digest: str, label: str, outcome: Outcome) -> Film:
-    return Film(mp4=workspace.objects.read_bytes(digest), label=label, outcome=outcome)
+def _reason(workspace: Workspace, episode: str, outcome: Outcome) -> str:
+    """Return why an attempt was judged so; nothing if another verdict counts by now."""
+    verdict = workspace.ledger.standing_verdicts([episode]).get(episode)
+    return verdict.reason if verdict and verdict.outcome == outcome else ""
 
 
 def _imaginations(
