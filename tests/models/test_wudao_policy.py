@@ -1,4 +1,4 @@
-"""The text-picture model as a policy: what it paints is what the model paints, and seeds fix it."""
+"""The text-picture model as a policy: it paints and writes what the model does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from loopwright.core.canvas import PaintRequest, canvas_interface, picture_of
+from loopwright.core.caption import PICTURE, CaptionRequest, caption_interface, text_of
 from loopwright.core.errors import PolicyError
 from loopwright.core.interface import Observation
 from loopwright.core.policy import Candidate
@@ -16,7 +17,7 @@ from loopwright.models.layers.transformer import TransformerConfig
 from loopwright.models.registry import load_policy
 from loopwright.models.wudao.config import PictureConfig, WudaoConfig
 from loopwright.models.wudao.model import Wudao
-from loopwright.models.wudao.policy import PaintingPolicy
+from loopwright.models.wudao.policy import TextPicturePolicy
 from loopwright.models.wudao.ports import PictureTokenizer
 from loopwright.models.wudao.sample import FAMILY, Painting, TextPictureModel
 from loopwright.models.wudao.words import Words
@@ -61,11 +62,11 @@ def test_a_candidate_paints_whole_pictures_through_the_canvas(model, tmp_path: P
     rows = painted(load_policy(folder), 1)
     assert np.array_equal(interface.check_chunk(rows), rows)
     assert picture_of(rows).shape == (16, 16, 3)
-    assert np.array_equal(rows, painted(PaintingPolicy(model), 1))
+    assert np.array_equal(rows, painted(TextPicturePolicy(model), 1))
 
 
 def test_the_seed_fixes_the_picture_and_another_gives_another(model):
-    policy = PaintingPolicy(model, Painting(temperature=1.0, guidance=1.0))
+    policy = TextPicturePolicy(model, Painting(temperature=1.0, guidance=1.0))
     one = painted(policy, 1)
     assert not np.array_equal(one, painted(policy, 2))
     assert np.array_equal(one, painted(policy, 1))
@@ -81,7 +82,39 @@ def test_the_seed_fixes_the_picture_and_another_gives_another(model):
     ],
 )
 def test_what_it_cannot_paint_is_the_policys_error(model, observation, complaint: str):
-    policy = PaintingPolicy(model)
+    policy = TextPicturePolicy(model)
     policy.reset(0)
     with pytest.raises(PolicyError, match=complaint):
         policy.act(observation)
+
+
+def shown(picture: np.ndarray, instruction: str = "caption (en)") -> Observation:
+    return Observation(
+        images={PICTURE: picture}, proprio=np.zeros(1, np.float32), instruction=instruction
+    )
+
+
+def test_it_writes_what_the_model_writes_about_the_picture_that_is_seen(model):
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    policy = TextPicturePolicy(model)
+    action = caption_interface(16).check_chunk(policy.act(shown(picture)))
+    (written,) = model.write(picture[None])
+    assert [text_of(row) for row in action] == [written]
+    larger = np.kron(picture, np.ones((4, 4, 1), dtype=np.uint8))  # as films show it
+    assert np.array_equal(policy.act(shown(larger)), action)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "instruction", "complaint"),
+    [
+        (16, CaptionRequest("fr").to_instruction(), "'fr'"),
+        (16, "paint (en, twemoji): red heart", "asks for no caption"),
+        (16, "caption ()", "asks for no caption"),
+        (24, "caption (en)", "24 px and the model sees 16"),
+        (8, "caption (en)", "8 px and the model sees 16"),
+    ],
+)
+def test_what_it_cannot_write_about_is_the_policys_error(model, side_px, instruction, complaint):
+    picture = np.zeros((side_px, side_px, 3), dtype=np.uint8)
+    with pytest.raises(PolicyError, match=complaint):
+        TextPicturePolicy(model).act(shown(picture, instruction))

@@ -18,14 +18,15 @@ from loopwright.core.errors import InvalidConfig, WorldError
 from loopwright.core.scenario import SPLITS, Request, instruction_for, seeds_in, split_seed
 from loopwright.scenarios.check import check_scenario
 from loopwright.scenarios.emoji.asking import SEEN_SHARE, Asking
-from loopwright.scenarios.emoji.painting import TASKS, EmojiPaint, PaintTask
+from loopwright.scenarios.emoji.items import EmojiTask
+from loopwright.scenarios.emoji.painting import TASKS, EmojiPaint
 from loopwright.scenarios.emoji.retrieval import Gallery, look_of
 from loopwright.scenarios.emoji.splits import load_splits
 from loopwright.scenarios.registry import get_scenario
 from loopwright.scenarios.sources import judge, record_sources
 
-WHOLE = PaintTask(id="emoji-paint-v1", px=16)
-FEW = PaintTask(id="emoji-paint-tiny-v1", px=16, groups=("animals-nature",))
+WHOLE = EmojiTask(id="emoji-paint-v1", px=16)
+FEW = EmojiTask(id="emoji-paint-tiny-v1", px=16, groups=("animals-nature",))
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,14 @@ def outcome(scenario: EmojiPaint, seed: int, picture: np.ndarray) -> Outcome:
 
 
 @pytest.mark.parametrize("task", [WHOLE, FEW])
-def test_painting_keeps_the_contract(task: PaintTask, cache: Path):
+def test_painting_keeps_the_contract(task: EmojiTask, cache: Path):
     report = check_scenario(EmojiPaint(task, cache))
     assert report.ok, str(report)
     assert report.kinds == ("demo", "play", "video")
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_naming_a_scenario_loads_nothing(task: PaintTask, tmp_path: Path, monkeypatch):
+def test_naming_a_scenario_loads_nothing(task: EmojiTask, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
     monkeypatch.setenv("PATH", "")  # no npm to fetch with
     scenario = get_scenario(task.id)

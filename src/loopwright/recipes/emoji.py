@@ -1,7 +1,8 @@
-"""Painting emoji as a loop: generation is an attempt, and a gallery says whether it is right.
+"""Painting and naming emoji as loops: generation is an attempt, and it is told if it is right.
 
 ``emoji-tiny`` remembers 250 animals and dishes of 16 px in a few CPU-minutes; ``emoji`` paints all
 of one style at 32 px, unseen skin tones and genders included, and wants a workstation or a GPU.
+``emoji-caption-tiny`` and ``emoji-caption`` are the same models, asked for the name of a picture.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 from loopwright.core.digest import Json
 from loopwright.loop.config import CorpusPlan, Learner, LoopConfig, RoundPlan
 from loopwright.loop.gate import GateConfig
-from loopwright.scenarios.emoji.painting import TINY_GROUPS
+from loopwright.scenarios.emoji.items import TINY_GROUPS
 
 _LEARN = "loopwright.train.wudao:learn"
 _PAIRS = "loopwright.scenarios.emoji.pairs:build_pairs"
@@ -104,3 +105,22 @@ def emoji() -> LoopConfig:
         operate_episodes=200,
         sealed_episodes=300,
     )
+
+
+def emoji_caption_tiny() -> LoopConfig:
+    """The models of ``emoji-tiny``, judged by what they call the pictures."""
+    return _naming(emoji_tiny(), "emoji-caption-tiny")
+
+
+def emoji_caption() -> LoopConfig:
+    """The models of ``emoji``, judged by what they call the pictures."""
+    return _naming(emoji(), "emoji-caption")
+
+
+def _naming(painting: LoopConfig, name: str) -> LoopConfig:
+    """Return a loop with the same models, without the round that learns from what it made.
+
+    A name that was found right is the one in the corpus: there is nothing new to learn from it.
+    """
+    rounds = tuple(plan for plan in painting.rounds if not plan.own_successes)
+    return replace(painting, name=name, scenario=f"{name}-v1", rounds=rounds)

@@ -19,6 +19,8 @@ _BUILT_IN = {
     "button-press": "loopwright.recipes.button_press:button_press",
     "button-press-long": "loopwright.recipes.button_press:button_press_long",
     "emoji": "loopwright.recipes.emoji:emoji",
+    "emoji-caption": "loopwright.recipes.emoji:emoji_caption",
+    "emoji-caption-tiny": "loopwright.recipes.emoji:emoji_caption_tiny",
     "emoji-tiny": "loopwright.recipes.emoji:emoji_tiny",
 }
 _TRAININGS = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -15,22 +17,48 @@ from loopwright.core.source import (
     source_digest,
     split_reference,
 )
+from loopwright.scenarios.emoji.captioning import TASKS as CAPTIONS
+from loopwright.scenarios.emoji.captioning import EmojiCaption
 from loopwright.scenarios.emoji.painting import TASKS as PAINTINGS
 from loopwright.scenarios.emoji.painting import EmojiPaint
-from loopwright.scenarios.metaworld.catalogue import TASKS
+from loopwright.scenarios.metaworld.catalogue import TASKS as MANIPULATION
+from loopwright.scenarios.metaworld.task import MetaWorldTask
 from loopwright.scenarios.point.scenario import PointReach
 from loopwright.scenarios.warehouse.task import TASKS as WAREHOUSE
+from loopwright.scenarios.warehouse.task import WarehouseTask
 
 ENTRY_POINT_GROUP = "loopwright.scenarios"
 _SCENARIO_MEMBERS = sorted(name for name in vars(Scenario) if not name.startswith("_"))
-_BUILT_IN = {PointReach.id, *(task.id for task in (*TASKS, *PAINTINGS, *WAREHOUSE))}
 _METAWORLD_PACKAGES = ("mujoco", "metaworld", "gymnasium", "packaging")
 _WAREHOUSE_PACKAGES = ("mujoco", "mink", "ruckig")
 
 
+def _metaworld(task: MetaWorldTask) -> Scenario:
+    _require(task.id, _METAWORLD_PACKAGES, "metaworld")
+    from loopwright.scenarios.metaworld.scenario import MetaWorldScenario
+
+    return MetaWorldScenario(task=task)
+
+
+def _warehouse(work: WarehouseTask) -> Scenario:
+    _require(work.id, _WAREHOUSE_PACKAGES, "robot")
+    from loopwright.scenarios.warehouse.scenario import WarehouseScenario
+
+    return WarehouseScenario(task=work)
+
+
+_BUILT_IN: dict[str, Callable[[], Scenario]] = {
+    PointReach.id: PointReach,
+    **{task.id: partial(EmojiPaint, task) for task in PAINTINGS},
+    **{task.id: partial(EmojiCaption, task) for task in CAPTIONS},
+    **{task.id: partial(_metaworld, task) for task in MANIPULATION},
+    **{task.id: partial(_warehouse, task) for task in WAREHOUSE},
+}
+
+
 def scenario_names() -> list[str]:
     """Return every name that :func:`get_scenario` knows without a path, sorted."""
-    return sorted(_BUILT_IN | set(_entry_points()))
+    return sorted({*_BUILT_IN, *_entry_points()})
 
 
 def get_scenario(ref: str) -> Scenario:
@@ -49,23 +77,8 @@ def get_scenario(ref: str) -> Scenario:
     """
     if _is_path(ref):
         return _from_path(ref)
-    if ref == PointReach.id:
-        return PointReach()
-    for painting in PAINTINGS:
-        if painting.id == ref:
-            return EmojiPaint(painting)
-    for task in TASKS:
-        if task.id == ref:
-            _require(ref, _METAWORLD_PACKAGES, "metaworld")
-            from loopwright.scenarios.metaworld.scenario import MetaWorldScenario
-
-            return MetaWorldScenario(task=task)
-    for work in WAREHOUSE:
-        if work.id == ref:
-            _require(ref, _WAREHOUSE_PACKAGES, "robot")
-            from loopwright.scenarios.warehouse.scenario import WarehouseScenario
-
-            return WarehouseScenario(task=work)
+    if ref in _BUILT_IN:
+        return _BUILT_IN[ref]()
     points = _entry_points()
     if ref not in points:
         raise UnknownName("scenario", ref, scenario_names())

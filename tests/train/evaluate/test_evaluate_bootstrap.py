@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.core.statistics import clopper_pearson
+from loopwright.core.words import word_f1
 from loopwright.train.evaluate.bootstrap import score
 from loopwright.train.evaluate.task import Metric
-from loopwright.train.evaluate.words import word_f1
 
 SHARE = Metric(name="right", unit="share")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,73 +12,36 @@ from loopwright.core.episode import EpisodeHeader, SourceKind
 from loopwright.core.errors import UnknownName
 from loopwright.core.interface import Interface, Observation
 from loopwright.core.policy import Policy
-from loopwright.core.scenario import Box, World
+from loopwright.core.scenario import World
 from loopwright.core.seeds import generator
-from loopwright.scenarios.emoji.asking import Asking
-from loopwright.scenarios.emoji.corpus import Emoji, load_emoji
-from loopwright.scenarios.emoji.packages import Style
+from loopwright.scenarios.emoji.items import TINY_GROUPS, EmojiItems, EmojiTask
 from loopwright.scenarios.emoji.retrieval import Gallery, RetrievalVerifier
-from loopwright.scenarios.emoji.splits import load_splits
 from loopwright.scenarios.emoji.world import CanvasWorld, canvas_evidence
 
-TINY_GROUPS = ("animals-nature", "food-drink")
-"""Groups of the tiny task: some 250 pictures, none with a skin tone."""
 _BODIES = ("robot",)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PaintTask:
-    """What is asked for, and how large."""
-
-    id: str
-    px: int
-    style: Style = "twemoji"
-    language: str = "en"
-    groups: tuple[str, ...] = ()
-    """Unicode groups to ask for, without skin tones; all, if there are none."""
-
-
-TASKS: tuple[PaintTask, ...] = (
-    PaintTask(id="emoji-paint-v1", px=32),
-    PaintTask(id="emoji-paint-tiny-v1", px=16, groups=TINY_GROUPS),
+TASKS: tuple[EmojiTask, ...] = (
+    EmojiTask(id="emoji-paint-v1", px=32),
+    EmojiTask(id="emoji-paint-tiny-v1", px=16, groups=TINY_GROUPS),
 )
 
 
-class EmojiPaint:
-    """Paint the emoji that the instruction names.
-
-    The emoji are loaded when first needed, and fetched the first time of all: a scenario that is
-    only named touches no file and no network.
-    """
+class EmojiPaint(EmojiItems):
+    """Paint the emoji that the instruction names."""
 
     instruction = "paint the emoji that is named"
 
-    def __init__(self, task: PaintTask, cache: Path | None = None) -> None:
+    def __init__(self, task: EmojiTask, cache: Path | None = None) -> None:
         """Choose a task, and the folder of the emoji (the user's by default)."""
-        self.task, self._cache = task, cache
-        self.id = task.id
+        super().__init__(task, cache)
         self.interface: Interface = canvas_interface(task.px)
         self.evidence = canvas_evidence(task.px)
         self.max_steps = task.px
         self.verifier = RetrievalVerifier(task.px, lambda: self._gallery, self._asked)
 
-    @cached_property
-    def emoji(self) -> Emoji:
-        """The emoji in the style of the task; their rows are the items."""
-        return load_emoji(self.task.px, (self.task.style,), self._cache)
-
-    @property
-    def domain(self) -> Box:
-        """The items that can be asked for."""
-        return Box(low={"item": 0.0}, high={"item": float(len(self.emoji) - 1)})
-
-    def start(self, seed: int) -> Mapping[str, float]:
-        """Return the item that a seed asks for."""
-        return {"item": float(self._asking.item(seed))}
-
     def instruction_at(self, seed: int) -> str:
         """Return what a seed asks for, in words."""
-        return self._words_for(self._asking.item(seed))
+        return self._words_for(self.item_at(seed))
 
     def make_world(self, *, body: str = "robot", image_px: int | None = None) -> World:
         """Put up a canvas.
@@ -104,32 +65,21 @@ class EmojiPaint:
             return _Doodler(self.task.px)
         raise UnknownName("source kind", kind, ("demo", "play", "video"))
 
-    def picture_at(self, seed: int) -> np.ndarray:
-        """Return the picture that a seed asks for, uint8 ``(S, S, 3)``."""
-        return self.emoji.pixels[self._asking.item(seed)]
-
-    @cached_property
-    def _asking(self) -> Asking:
-        task = self.task
-        return Asking.of(self.emoji, load_splits(), language=task.language, groups=task.groups)
-
     @cached_property
     def _gallery(self) -> Gallery:
         return Gallery.of(self.emoji, self.task.style, self.task.language)
 
     def _words_for(self, item: int) -> str:
-        name = str(self.emoji.labels(self.task.language)[item])
-        return PaintRequest(name, self.task.language, self.task.style).to_instruction()
+        task = self.task
+        return PaintRequest(self.name_of(item), task.language, task.style).to_instruction()
 
     def _asked(self, header: EpisodeHeader) -> int | None:
         """Return the id of the picture that an episode was to paint."""
-        item = header.start.get("item", -1.0)
-        if not (0 <= item < len(self.emoji) and item == int(item)):
-            return None
+        item = self.item_of(header.start)
         # Play is undirected: it has no instruction, and nobody asks how it went.
-        if header.instruction not in ("", self._words_for(int(item))):
+        if item is None or header.instruction not in ("", self._words_for(item)):
             return None
-        return int(self.emoji.picture[int(item)])
+        return int(self.emoji.picture[item])
 
 
 class _Copyist:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.core.words import normal, words_of
 from loopwright.store.corpus import Corpus
 from loopwright.train.evaluate.task import Item
-from loopwright.train.evaluate.words import normal, words_of
 
 RUN_WORDS = 8
 """Words of a run; a shorter text is one run."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.core.errors import InvalidConfig
+from loopwright.core.words import normal
 from loopwright.models.language.candidate import FAMILY
 from loopwright.models.language.model import LanguageModel
 from loopwright.models.language.sample import Sampling
 from loopwright.train.evaluate.task import Item, Metric, Task
-from loopwright.train.evaluate.words import normal
 
 PERPLEXITY, CHAT = "perplexity", "chat"
 

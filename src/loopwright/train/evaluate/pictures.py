@@ -16,10 +16,10 @@ from typing import Protocol
 import numpy as np
 
 from loopwright.core.digest import Json
+from loopwright.core.words import normal, word_f1
 from loopwright.models.wudao.sample import FAMILY, Painting, Prompt, TextPictureModel
 from loopwright.train.evaluate.run import Evaluation, evaluate
 from loopwright.train.evaluate.task import Item, Metric, Task
-from loopwright.train.evaluate.words import normal, word_f1
 
 CAPTIONS, PAINTINGS, GROUNDING, PICTURES = "captions", "paintings", "grounding", "pictures"
 
