@@ -11,8 +11,9 @@ DOMAIN = Box(low={"x": 0.0, "y": -1.0}, high={"x": 1.0, "y": 1.0})
 starts = st.fixed_dictionaries({"x": st.floats(0, 1), "y": st.floats(-1, 1)})
 
 
-def _at(x: float, *, failed: bool = True, surprise: float = 0.0) -> Attempt:
-    return Attempt(start={"x": x, "y": 0.0}, failed=failed, surprise=surprise)
+def _at(x: float, *, failed: bool = True, surprise: float = 0.0, agreement: float = 1.0) -> Attempt:
+    start = {"x": x, "y": 0.0}
+    return Attempt(start=start, failed=failed, surprise=surprise, agreement=agreement)
 
 
 def test_nothing_is_asked_for_when_nothing_failed() -> None:
@@ -41,6 +42,29 @@ def test_the_most_surprising_half_is_where_it_looks() -> None:
     astonished = [_at(x, surprise=0.9) for x in (0.8, 0.85, 0.9)]
     region = failing_region(calm + astonished, DOMAIN)
     assert region is not None
+    assert region.low["x"] > 0.6
+
+
+def test_it_looks_where_its_motion_models_agree_least() -> None:
+    read = [_at(x, agreement=0.9) for x in (0.0, 0.05, 0.1)]
+    strange = [_at(x, agreement=0.4) for x in (0.8, 0.85, 0.9)]
+    region = failing_region(read + strange, DOMAIN)
+    assert region is not None
+    assert region.low["x"] > 0.6
+
+
+def test_surprise_and_disagreement_count_alike() -> None:
+    attempts = [
+        _at(0.05, surprise=0.1, agreement=0.9),
+        _at(0.10, surprise=0.2, agreement=0.9),
+        _at(0.15, surprise=0.3, agreement=0.8),
+        _at(0.80, surprise=0.4, agreement=0.7),
+        _at(0.85, surprise=0.5, agreement=0.5),
+        _at(0.90, surprise=0.1, agreement=0.1),  # foreseen, but never read before
+    ]
+    region = failing_region(attempts, DOMAIN)
+    assert region is not None
+    assert region.contains({"x": 0.9, "y": 0.0})
     assert region.low["x"] > 0.6
 
 

@@ -9,9 +9,9 @@ import pytest
 from loopwright.core.errors import DamagedData, InvalidConfig
 from loopwright.core.interface import Observation
 from loopwright.core.learner import FitJob
-from loopwright.core.policy import ForeseeingPolicy
+from loopwright.core.policy import ForeseeingPolicy, MotionReadingPolicy
 from loopwright.models.registry import load_policy
-from loopwright.models.wam.sample import WamPolicy, agreement
+from loopwright.models.wam.sample import WamPolicy
 from loopwright.train.wam import WamFit, fit, motion_trust
 
 QUICK = WamFit(
@@ -64,7 +64,19 @@ def test_a_sealed_candidate_acts_imagines_and_reads_motion(tmp_path, blob_episod
     surprise = policy.surprise(demo)
     assert surprise is not None
     assert surprise.shape == (demo.num_steps,)
-    assert ((agreement(policy, video) >= 0) & (agreement(policy, video) <= 1)).all()
+    assert isinstance(policy, MotionReadingPolicy)
+    policy.model.motion_trust_A.fill_(1.0)  # so few steps teach nothing that is trusted
+    agreement = policy.agreement(video)
+    assert agreement is not None
+    assert agreement.shape == (video.num_steps,)
+    assert ((agreement >= 0) & (agreement <= 1)).all()
+
+
+def test_a_model_that_never_learned_to_read_motion_says_so(tmp_path, blob_episodes):
+    _fit(tmp_path, blob_episodes, config=replace(QUICK, use_idm=False, use_video=False))
+    policy = load_policy(tmp_path / "out")
+    assert isinstance(policy, WamPolicy)
+    assert policy.agreement(blob_episodes[0]) is None
 
 
 def test_a_flipped_bit_is_noticed(tmp_path, blob_episodes):

@@ -66,6 +66,15 @@ class ForeseeingPolicy(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class MotionReadingPolicy(Policy, Protocol):
+    """A policy that also reads actions off frames, with several models that may disagree."""
+
+    def agreement(self, episode: Episode) -> np.ndarray | None:
+        """Return how far they agree at each step, float32 ``(T,)`` in 0..1; None if they cannot."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """A trained model with its pre- and post-processing, addressed by the digest of every file.

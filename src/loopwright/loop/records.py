@@ -110,6 +110,8 @@ class RoundRecord:
     """What testing showed, if the gate said yes and the recipe asks for a certificate."""
     surprise: tuple[float, ...] = ()
     """Mean forward error per operated episode, if the candidate can tell."""
+    agreement: tuple[float, ...] = ()
+    """Mean agreement of its motion models per operated episode, if it has any."""
     fit: Mapping[str, Json] = field(default_factory=dict)
     """What the learner said."""
     stages: tuple[StageName, ...] = ()
@@ -128,6 +130,7 @@ class RoundRecord:
             fields[name] = _trials(data[name])
         fields["added"] = tuple(tuple(ids) for ids in data["added"])
         fields["surprise"] = tuple(data["surprise"])
+        fields["agreement"] = tuple(data.get("agreement", ()))  # nor have they this
         fields["stages"] = tuple(StageName(**stage) for stage in data["stages"])
         tested = data.get("certification")  # runs of earlier versions have none
         fields["certification"] = Certification.from_json(tested) if tested else None

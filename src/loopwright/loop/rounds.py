@@ -268,6 +268,7 @@ class Loop:
                 verdict = self._certified(self._certifier, index, challenger, verdict)
         after = self._decide(index, champion, challenger, verdict)
         operated = self._operate(index, after)
+        told = self._inspect(after, operated.episodes).facts
         return RoundRecord(
             index=index,
             label=plan.label,
@@ -287,7 +288,8 @@ class Loop:
             challenger_trials=verdict.challenger,
             operated=operated,
             certification=verdict.certification,
-            surprise=self._surprise(after, operated),
+            surprise=_numbers(told["surprise"]),
+            agreement=_numbers(told["agreement"]),
             fit=fit,
             stages=tuple(self._stages),
         )
@@ -327,11 +329,18 @@ class Loop:
         if plan.seek is None or not records:
             return ()
         last = records[-1]
-        surprise = last.surprise or (0.0,) * len(last.operated.seeds)
+        operated = last.operated
+        surprise = last.surprise or (0.0,) * len(operated.seeds)
+        agreement = last.agreement or (1.0,) * len(operated.seeds)
         attempts = [
-            Attempt(start=dict(self.scenario.start(seed)), failed=outcome == "failure", surprise=s)
-            for seed, outcome, s in zip(
-                last.operated.seeds, last.operated.outcomes, surprise, strict=True
+            Attempt(
+                start=dict(self.scenario.start(seed)),
+                failed=outcome == "failure",
+                surprise=wrong,
+                agreement=agreed,
+            )
+            for seed, outcome, wrong, agreed in zip(
+                operated.seeds, operated.outcomes, surprise, agreement, strict=True
             )
         ]
         return seek_data(
@@ -523,12 +532,6 @@ class Loop:
         seeds = [split_seed("train", first + i) for i in range(count)]
         return self._try_all({champion: seeds}, "operate")[champion]
 
-    def _surprise(self, champion: str, operated: Trials) -> tuple[float, ...]:
-        surprise = self._inspect(champion, operated.episodes).facts["surprise"]
-        if surprise is None:
-            return ()
-        return tuple(cast("Sequence[float]", surprise))
-
     def _inspect(self, candidate: str, episodes: Sequence[str]) -> StageResult:
         spec = self.engine.spec(
             "inspect",
@@ -665,3 +668,8 @@ def _texts(receipt: Receipt, fact: str) -> list[str]:
     values = receipt.result.facts[fact]
     assert isinstance(values, (list, tuple))
     return [str(v) for v in values]
+
+
+def _numbers(told: Json) -> tuple[float, ...]:
+    """Return what a candidate told of each episode; nothing if it cannot tell."""
+    return tuple(cast("Sequence[float]", told or ()))

@@ -24,20 +24,26 @@ class Attempt:
     start: dict[str, float]
     failed: bool
     surprise: float = 0.0
-    """The candidate's own forward error, if it has one; orders failures."""
+    """The candidate's own forward error, if it has one."""
+    agreement: float = 1.0
+    """How far its motion models agree on what they saw, 0 to 1, if it has any."""
 
 
 def failing_region(attempts: Sequence[Attempt], domain: Box, *, margin: float = 0.1) -> Box | None:
     """Return the part of the domain where failures gather, or None if nothing failed.
 
-    The region is the bounding box of the failing starts, half of them (the most surprising) when
-    there are at least six, widened on each side by ``margin`` of the domain's width.
+    The region is the bounding box of the failing starts, half of them (the least known) when there
+    are at least six, widened on each side by ``margin`` of the domain's width. Least known is what
+    surprised most and was agreed on least; places among the failures are added, for the two have
+    no unit in common.
     """
-    failures = sorted((a for a in attempts if a.failed), key=lambda a: -a.surprise)
+    failures = [a for a in attempts if a.failed]
     if not failures:
         return None
-    if len(failures) >= 6 and failures[0].surprise > failures[-1].surprise:
-        failures = failures[: (len(failures) + 1) // 2]
+    strange = _places([a.surprise for a in failures]) - _places([a.agreement for a in failures])
+    if len(failures) >= 6 and np.ptp(strange) > 0:
+        half = np.argsort(-strange, kind="stable")[: (len(failures) + 1) // 2]
+        failures = [failures[place] for place in half]
     low, high = {}, {}
     for name in domain.low:
         values = np.array([f.start[name] for f in failures])
@@ -45,6 +51,11 @@ def failing_region(attempts: Sequence[Attempt], domain: Box, *, margin: float = 
         low[name] = float(max(domain.low[name], values.min() - slack))
         high[name] = float(min(domain.high[name], values.max() + slack))
     return Box(low=low, high=high)
+
+
+def _places(values: Sequence[float]) -> np.ndarray:
+    """Return the place of each value among the different ones, from 0 for the least."""
+    return np.unique(values, return_inverse=True)[1]
 
 
 def seek_data(

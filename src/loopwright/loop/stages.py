@@ -6,7 +6,7 @@ stage    inputs                            outputs                         facts
 collect  --                                --                              episode ids
 fit      snapshot                          candidate                       what the learner says
 attempt  candidate                         --                              ids, outcomes, scores
-inspect  candidate                         foresight (maybe)               surprise per episode
+inspect  candidate                         foresight (maybe)               surprise, agreement
 film     --                                film                            --
 ======== ================================= =============================== =====================
 
@@ -30,7 +30,7 @@ from loopwright.core.digest import Json
 from loopwright.core.episode import Episode, EpisodeHeader, Verdict
 from loopwright.core.errors import ContractError, InvalidConfig
 from loopwright.core.learner import FitJob, LearnFunction
-from loopwright.core.policy import ForeseeingPolicy, Foresight, Policy
+from loopwright.core.policy import ForeseeingPolicy, Foresight, MotionReadingPolicy, Policy
 from loopwright.core.scenario import Scenario, split_of
 from loopwright.core.source import find_entry
 from loopwright.core.stage import Site, StageResult, StageSpec
@@ -186,27 +186,37 @@ def film(spec: StageSpec, site: Site) -> StageResult:
 
 
 def inspect(spec: StageSpec, site: Site) -> StageResult:
-    """Ask a candidate what it had foreseen of recorded episodes.
+    """Ask a candidate what it had foreseen of recorded episodes, and how well it can read them.
 
-    ``surprise`` is the mean forward error per episode, or null if it cannot foresee. Of one that
-    was cut short nothing is asked; the mean of the others stands for it.
+    ``surprise`` is the mean forward error per episode, ``agreement`` that of its motion models,
+    each null if it cannot tell. Of an episode that was cut short nothing is asked; the mean of the
+    others stands for it.
     """
     with Workspace.open(site.workspace) as workspace:
         policy = _policy(workspace, spec.inputs["candidate"], site.scratch)
-        if not isinstance(policy, ForeseeingPolicy):
-            return StageResult(facts={"surprise": None})
         named = [str(e) for e in _list(spec, "episodes")]
         episodes = _read(workspace, [e for e in named if not is_cut_short(e)])
-        surprises = [policy.surprise(e) for e in episodes]
-        foresight = policy.imagine(episodes[0], every=_IMAGINE_EVERY) if episodes else None
-        if foresight is None or any(s is None for s in surprises):
-            return StageResult(facts={"surprise": None})
-        means = [round(float(np.mean(s)), 6) for s in surprises if s is not None]
-        usual = round(float(np.mean(means)), 6)
-        known = iter(means)
-        listed: list[Json] = [usual if is_cut_short(e) else next(known) for e in named]
+        facts: dict[str, Json] = {"surprise": None, "agreement": None}
+        if isinstance(policy, MotionReadingPolicy):
+            facts["agreement"] = _means(named, [policy.agreement(e) for e in episodes])
+        foresight = None
+        if isinstance(policy, ForeseeingPolicy) and episodes:
+            facts["surprise"] = _means(named, [policy.surprise(e) for e in episodes])
+            foresight = policy.imagine(episodes[0], every=_IMAGINE_EVERY)
+        if foresight is None:
+            return StageResult(facts=facts)
         stored = workspace.objects.put_bytes(foresight_to_bytes(foresight))
-        return StageResult(outputs={"foresight": stored}, facts={"surprise": listed})
+        return StageResult(outputs={"foresight": stored}, facts=facts)
+
+
+def _means(named: Sequence[str], told: Sequence[np.ndarray | None]) -> Json:
+    """Return a mean for each named episode of what was told of those that are whole."""
+    means = [round(float(np.mean(values)), 6) for values in told if values is not None]
+    if len(means) < len(told) or not means:
+        return None
+    usual = round(float(np.mean(means)), 6)
+    known = iter(means)
+    return [usual if is_cut_short(e) else next(known) for e in named]
 
 
 def foresight_to_bytes(foresight: Foresight) -> bytes:

@@ -112,6 +112,17 @@ class WamPolicy:
             errors.append(frame_error(drawn, target).cpu().numpy())
         return np.concatenate(errors).astype(np.float32)
 
+    def agreement(self, episode: Episode) -> np.ndarray | None:
+        """Return how well the motion models agree on every step of a film, float32 ``(T,)``.
+
+        1 is full agreement; 0 means that they lie as far apart as actions usually differ. Only the
+        action components that motion shows count. None if they learned to read none.
+        """
+        trust = self.model.motion_trust_A.cpu().numpy()
+        if not trust.any():
+            return None
+        return agreement_of(read_motion(self.model, _frames(self, episode)), trust)
+
     def _futures(self, episode: Episode, steps: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Return the futures of some steps as imagined and as they came, and the present."""
         model, config = self.model, self.model.config
@@ -184,16 +195,6 @@ def read_motion(
         actions=mean.astype(np.float32),
         spread=np.abs(each_MTA - mean).mean(axis=0).astype(np.float32),
     )
-
-
-def agreement(policy: WamPolicy, episode: Episode) -> np.ndarray:
-    """Return how well the motion models agree on every step of a video, float32 ``(T,)``.
-
-    1 is full agreement; 0 means that they lie as far apart as actions usually differ. Only the
-    action components that motion shows count.
-    """
-    reading = read_motion(policy.model, _frames(policy, episode))
-    return agreement_of(reading, policy.model.motion_trust_A.cpu().numpy())
 
 
 def agreement_of(reading: MotionReading, trust: np.ndarray) -> np.ndarray:
